@@ -1,0 +1,1 @@
+//! Portico: an edge proxy for multi-tenant SaaS.

@@ -1,0 +1,2 @@
+//! Load generator for `tests/bench/run`.
+fn main() {}
