@@ -1,0 +1,53 @@
+//! What the operator wants, as checked values.
+//!
+//! `portico.toml` → `file` (serde mirror, unknown keys are errors) → validation (every problem at once, each with
+//! line, key, value and a hint) → [`Config`]. One file per section holds the section's fields, defaults and
+//! documentation. Nothing here opens sockets or reads anything but the configuration file and what it names.
+//! What a [`Config`] says has been checked for shape; whether an address can be bound or a directory written is found
+//! out by the floors above.
+
+mod acme;
+mod http;
+mod limits;
+mod listen;
+mod log;
+mod server;
+mod tenants;
+mod upstream;
+
+use std::path::PathBuf;
+
+pub use self::acme::{Acme, AcmeRun, Dns, DnsProvider};
+pub use self::http::{Hsts, Http};
+pub use self::limits::Limits;
+pub use self::listen::{AdminAddress, Listen};
+pub use self::log::{AccessLog, Log, LogFormat};
+pub use self::server::Server;
+pub use self::tenants::{Apex, TenantSource, Tenants, Www};
+pub use self::upstream::{Upstream, UpstreamAddress};
+use crate::host::Host;
+
+/// The whole configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Base domains; each serves its apex and `*.domain`. The first one's certificate answers clients without SNI.
+    pub domains: Vec<Host>,
+    /// Where certificates, ACME accounts and pending orders live. Default `/var/lib/portico`.
+    pub state_dir: PathBuf,
+    /// Sockets.
+    pub listen: Listen,
+    /// Where certificates come from.
+    pub acme: Acme,
+    /// How a host becomes a tenant.
+    pub tenants: Tenants,
+    /// Where requests go.
+    pub upstream: Upstream,
+    /// What is done to requests and responses.
+    pub http: Http,
+    /// Deadlines and caps.
+    pub limits: Limits,
+    /// Logs.
+    pub log: Log,
+    /// Workers and shutdown.
+    pub server: Server,
+}
