@@ -1,1 +1,11 @@
-//! To come.
+//! Sockets and the limits on them: listeners, the accept loop, permits, coarse deadlines and what is known of a
+//! connection.
+//!
+//! Nothing here knows TLS, HTTP or tenants.
+
+pub mod accept;
+pub mod conn;
+pub mod deadline;
+pub mod listener;
+pub mod permit;
+pub mod socket;

@@ -1,1 +1,8 @@
-//! To come.
+//! Handshakes with clients.
+//!
+//! Certificates come from [`crate::cert::live`]; nothing here reads files or knows ACME. The crypto provider is passed
+//! to every builder, never installed process-wide.
+
+pub mod accept;
+pub mod resolver;
+pub mod server_config;

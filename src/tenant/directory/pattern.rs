@@ -1,0 +1,63 @@
+//! `source = "pattern"`: every label that is not reserved is a tenant of that name. The app knows whether it exists.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::super::id::{State, Tenant, TenantId};
+use super::Directory;
+use crate::host::Host;
+
+/// Names that mean something else by long custom. Some of them (`wpad`, `autodiscover`, mailbox names) were used to
+/// obtain certificates or traffic that belong to the operator.
+const DEFAULT_RESERVED: &[&str] = &[
+    "www", "mail", "smtp", "imap", "pop", "pop3", "mx", "ns", "ftp", "webmail", "autodiscover", "autoconfig", "wpad",
+    "isatap", "localhost", "broadcasthost", "mta-sts", "admin", "administrator", "root", "api", "app", "auth", "login",
+    "sso", "account", "accounts", "billing", "pay", "status", "static", "assets", "cdn", "media", "docs", "help",
+    "support", "blog", "dev", "stage", "staging", "test", "demo", "internal", "intranet", "postmaster", "webmaster",
+    "hostmaster", "abuse", "security", "ssladmin", "ssl",
+];
+
+/// Every label is a tenant, but for the reserved ones.
+#[derive(Debug)]
+pub struct Pattern {
+    reserved: HashSet<String, foldhash::fast::RandomState>,
+}
+
+impl Pattern {
+    /// `@default` in `reserved` stands for the built-in list, `www0`-`www9` and `ns1`-`ns9` included.
+    #[must_use]
+    pub fn new(reserved: &[String]) -> Self {
+        let mut set: HashSet<String, foldhash::fast::RandomState> = HashSet::default();
+        for label in reserved {
+            if label == "@default" {
+                set.extend(DEFAULT_RESERVED.iter().map(|&label| label.to_owned()));
+                set.extend((0..=9).map(|digit| format!("www{digit}")));
+                set.extend((1..=9).map(|digit| format!("ns{digit}")));
+            } else {
+                set.insert(label.to_ascii_lowercase());
+            }
+        }
+        Self { reserved: set }
+    }
+}
+
+impl Directory for Pattern {
+    fn by_host(&self, _host: &Host) -> Option<Arc<Tenant>> {
+        None
+    }
+
+    fn by_label(&self, label: &str) -> Option<Arc<Tenant>> {
+        if self.reserved.contains(label) {
+            return None;
+        }
+        TenantId::new(label).map(|id| Arc::new(Tenant::new(id, State::Active)))
+    }
+
+    fn len(&self) -> Option<usize> {
+        None
+    }
+
+    fn source(&self) -> &'static str {
+        "pattern"
+    }
+}
