@@ -1,1 +1,165 @@
-//! To come.
+//! Immutable runtime state: everything a request needs to know, built in one go from the configuration.
+//!
+//! [`Snapshot::build`] does all the work that can fail; publishing is then one atomic store, so a reload takes whole
+//! effect or none. Certificates are not part of it, so that neither can hurt the other.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::{HeaderName, HeaderValue};
+use ipnet::IpNet;
+use thiserror::Error;
+
+use crate::config::{Apex, Config, Hsts, Limits, TenantSource, Upstream, Www};
+use crate::host::Host;
+use crate::net::conn::ClientWaits;
+use crate::tenant::directory::Directory;
+use crate::tenant::directory::file::{FileDirectory, FileError};
+use crate::tenant::directory::pattern::Pattern;
+use crate::tenant::resolve::{ApexRule, Resolver, WwwRule};
+use crate::tenant::TenantId;
+
+/// Why a configuration cannot be put into effect.
+#[derive(Debug, Error)]
+pub enum BuildError {
+    /// The tenant file.
+    #[error(transparent)]
+    Tenants(#[from] FileError),
+    /// The apex tenant's name.
+    #[error("not a tenant id: `{0}`\n  hint: `tenants.apex` takes 1 to 63 characters")]
+    Apex(String),
+    /// A value that cannot stand in a header.
+    #[error("not a header value: `{value}`\n  hint: change `{key}`")]
+    HeaderValue {
+        /// The key.
+        key: &'static str,
+        /// The value.
+        value: String,
+    },
+}
+
+/// The state of one generation.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Counts the reloads; the first is 1.
+    pub generation: u64,
+    /// Host → tenant.
+    pub resolver: Resolver,
+    /// The base domains.
+    pub domains: Vec<Host>,
+    /// The header that tells the app the tenant.
+    pub tenant_header: HeaderName,
+    /// App servers and waits for them.
+    pub upstream: Upstream,
+    /// Deadlines and caps.
+    pub limits: Limits,
+    /// `Strict-Transport-Security`.
+    pub hsts: Option<HeaderValue>,
+    /// Our names in `Via`.
+    pub via: Via,
+    /// Peers whose forwarding headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// `Via` (RFC 9110 §7.6.3).
+#[derive(Debug)]
+pub struct Via {
+    /// The pseudonym: the configured name and what makes this process unlike others of that name.
+    pub pseudonym: String,
+    /// For messages received by HTTP/1.0, HTTP/1.1 and HTTP/2.
+    pub values: [HeaderValue; 3],
+    /// Whether responses get it too.
+    pub on_responses: bool,
+}
+
+impl Snapshot {
+    /// Builds the state of generation `generation`. `instance` tells this process from others in `Via`.
+    ///
+    /// # Errors
+    /// [`BuildError`]; nothing has changed.
+    pub fn build(config: &Config, generation: u64, instance: &str) -> Result<Self, BuildError> {
+        let directory: Box<dyn Directory> = match &config.tenants.source {
+            TenantSource::Pattern => Box::new(Pattern::new(&config.tenants.reserved)),
+            TenantSource::File(path) => Box::new(FileDirectory::load(path, &config.domains)?),
+        };
+        let apex = match &config.tenants.apex {
+            Apex::Reject => ApexRule::Reject,
+            Apex::Tenant(name) => {
+                ApexRule::tenant(TenantId::new(name).ok_or_else(|| BuildError::Apex(name.clone()))?)
+            }
+        };
+        let www = match config.tenants.www {
+            Www::Redirect => WwwRule::Redirect,
+            Www::Same => WwwRule::Same,
+            Www::Reject => WwwRule::Reject,
+        };
+        Ok(Self {
+            generation,
+            resolver: Resolver::new(config.domains.clone(), apex, www, directory),
+            domains: config.domains.clone(),
+            tenant_header: config.tenants.header.clone(),
+            upstream: config.upstream.clone(),
+            limits: config.limits.clone(),
+            hsts: hsts(config.http.hsts)?,
+            via: Via::new(&config.http.via, instance, config.http.via_on_responses)?,
+            trusted_proxies: config.http.trusted_proxies.clone(),
+        })
+    }
+
+    /// The longest waits on a client.
+    #[must_use]
+    pub fn client_waits(&self) -> ClientWaits {
+        ClientWaits {
+            header: self.limits.header_timeout,
+            idle: self.limits.idle_timeout,
+            write: self.limits.body_timeout,
+            tunnel: self.limits.tunnel_timeout,
+        }
+    }
+}
+
+impl Via {
+    fn new(name: &str, instance: &str, on_responses: bool) -> Result<Self, BuildError> {
+        let pseudonym = format!("{name}-{instance}");
+        let value = |version: &str| {
+            let text = format!("{version} {pseudonym}");
+            HeaderValue::try_from(&text).map_err(|_invalid| BuildError::HeaderValue { key: "http.via", value: text })
+        };
+        Ok(Self { values: [value("1.0")?, value("1.1")?, value("2")?], pseudonym, on_responses })
+    }
+}
+
+fn hsts(setting: Hsts) -> Result<Option<HeaderValue>, BuildError> {
+    let Hsts::MaxAge { age, subdomains } = setting else { return Ok(None) };
+    let mut text = format!("max-age={}", age.as_secs());
+    if subdomains {
+        text.push_str("; includeSubDomains");
+    }
+    match HeaderValue::try_from(&text) {
+        Ok(value) => Ok(Some(value)),
+        Err(_invalid) => Err(BuildError::HeaderValue { key: "http.hsts", value: text }),
+    }
+}
+
+/// The generation in effect. Shared by all workers; reading takes no lock.
+#[derive(Debug)]
+pub struct Current(ArcSwap<Snapshot>);
+
+impl Current {
+    /// Begins with `snapshot`.
+    #[must_use]
+    pub fn new(snapshot: Snapshot) -> Self {
+        Self(ArcSwap::from_pointee(snapshot))
+    }
+
+    /// Puts another generation into effect. Requests under way keep theirs.
+    pub fn publish(&self, snapshot: Snapshot) {
+        self.0.store(Arc::new(snapshot));
+    }
+
+    /// The generation in effect.
+    #[must_use]
+    pub fn load(&self) -> arc_swap::Guard<Arc<Snapshot>> {
+        self.0.load()
+    }
+}

@@ -7,7 +7,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -33,15 +33,17 @@ pub struct ConnInfo {
     pub peer: SocketAddr,
     /// The client's address; IPv4-mapped IPv6 is unmapped, so that `::ffff:203.0.113.9` reads `203.0.113.9`.
     pub client: IpAddr,
-    /// The port that the client asked for.
+    /// The port that the client came to, as the client sees it.
     pub public_port: u16,
+    /// The port of the https listener, as clients see it; redirects lead there.
+    pub https_port: u16,
 }
 
 impl ConnInfo {
     /// The facts of a connection from `peer` to a listener that clients know under `public_port`.
     #[must_use]
-    pub fn new(peer: SocketAddr, public_port: u16) -> Self {
-        Self { peer, client: peer.ip().to_canonical(), public_port }
+    pub fn new(peer: SocketAddr, public_port: u16, https_port: u16) -> Self {
+        Self { peer, client: peer.ip().to_canonical(), public_port, https_port }
     }
 }
 
@@ -71,6 +73,8 @@ pub struct Activity(Arc<Inner>);
 struct Inner {
     phase: AtomicU8,
     exchanges: AtomicU32,
+    /// HTTP/2: bytes may come at any time without being a request.
+    multiplexed: AtomicBool,
     wait: Deadline,
     write: Deadline,
     waits: ClientWaits,
@@ -83,12 +87,18 @@ impl Activity {
         let activity = Self(Arc::new(Inner {
             phase: AtomicU8::new(HEAD),
             exchanges: AtomicU32::new(0),
+            multiplexed: AtomicBool::new(false),
             wait: timers.deadline(),
             write: timers.deadline(),
             waits,
         }));
         activity.0.wait.arm(waits.header);
         activity
+    }
+
+    /// HTTP/2: frames that come while no request is open begin no head.
+    pub fn set_multiplexed(&self) {
+        self.0.multiplexed.store(true, Relaxed);
     }
 
     /// A request head is complete.
@@ -131,7 +141,7 @@ impl Activity {
     /// Bytes came from the client.
     pub fn read_progress(&self) {
         match self.0.phase.load(Relaxed) {
-            IDLE => {
+            IDLE if !self.0.multiplexed.load(Relaxed) => {
                 self.0.phase.store(HEAD, Relaxed);
                 self.0.wait.arm(self.0.waits.header);
             }

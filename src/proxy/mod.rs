@@ -1,4 +1,19 @@
-//! The one request path and its protocol adapters. To come, but for the pages that the edge answers with itself.
+//! The one request path and its protocol adapters.
+//!
+//! [`service::handle`] is called for each request by [`http1`] and [`http2`]; it is given a connection's facts and a
+//! snapshot, and never sees files, ACME or sockets.
 
+pub mod body;
+pub mod context;
+pub mod error;
+pub mod exchange;
+pub mod headers;
 pub mod html;
+pub mod http1;
+pub mod http2;
+pub mod managed;
 pub mod page;
+pub mod respond;
+pub mod service;
+pub mod target;
+pub mod upgrade;

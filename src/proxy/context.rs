@@ -1,0 +1,156 @@
+//! What a worker lends to the request path.
+//!
+//! One [`Context`] for each worker, never shared between two: its cells need no lock. It holds the worker's view of the
+//! current snapshot with the upstream pools that go with it; the pools outlive a reload, keyed by server.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use super::body::RequestBody;
+use crate::clock::UnixMillis;
+use crate::config::UpstreamAddress;
+use crate::net::deadline::Timers;
+use crate::snapshot::{Current, Snapshot};
+use crate::telemetry::access::AccessWriter;
+use crate::telemetry::metrics::Shard;
+use crate::upstream::{Group, Pool};
+
+/// A worker's part in the request path.
+#[derive(Debug)]
+pub struct Context {
+    /// Deadlines.
+    pub timers: Timers,
+    /// The access log.
+    pub log: RefCell<AccessWriter>,
+    /// Counters.
+    pub metrics: Shard,
+    current: Arc<Current>,
+    view: RefCell<Rc<View>>,
+    pools: RefCell<HashMap<UpstreamAddress, Rc<Pool<RequestBody>>>>,
+    ids: RequestIds,
+    draining: Cell<bool>,
+}
+
+/// A snapshot with this worker's connections to its servers.
+#[derive(Debug)]
+pub struct View {
+    /// The settings.
+    pub snapshot: Arc<Snapshot>,
+    /// The app servers.
+    pub group: Group<RequestBody>,
+}
+
+impl Context {
+    /// The context of one worker. `seed` must differ between workers and processes.
+    #[must_use]
+    pub fn new(current: Arc<Current>, log: AccessWriter, metrics: Shard, seed: u64) -> Rc<Self> {
+        let timers = Timers::default();
+        let mut pools = HashMap::new();
+        let view = View::new(Arc::clone(&current.load()), &mut pools, &timers);
+        Rc::new(Self {
+            timers,
+            log: RefCell::new(log),
+            metrics,
+            current,
+            view: RefCell::new(Rc::new(view)),
+            pools: RefCell::new(pools),
+            ids: RequestIds { seed, count: Cell::new(0) },
+            draining: Cell::new(false),
+        })
+    }
+
+    /// The settings in effect now; to be asked once for a request.
+    #[must_use]
+    pub fn view(&self) -> Rc<View> {
+        let current = self.current.load();
+        let mut view = self.view.borrow_mut();
+        if !Arc::ptr_eq(&view.snapshot, &current) {
+            *view = Rc::new(View::new(Arc::clone(&current), &mut self.pools.borrow_mut(), &self.timers));
+        }
+        Rc::clone(&view)
+    }
+
+    /// A new request id.
+    #[must_use]
+    pub fn request_id(&self) -> HeaderValue {
+        self.ids.next()
+    }
+
+    /// Whether the worker takes no new work.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Takes no new work from now on and tells every connection.
+    pub fn drain(&self) {
+        self.draining.set(true);
+        self.timers.wake_all();
+    }
+
+    /// Once a tick: deadlines, unused upstream connections, the access log.
+    pub fn tick(&self) {
+        self.timers.tick();
+        for pool in self.pools.borrow().values() {
+            pool.prune();
+        }
+        self.log.borrow_mut().flush();
+    }
+}
+
+impl View {
+    fn new(
+        snapshot: Arc<Snapshot>,
+        pools: &mut HashMap<UpstreamAddress, Rc<Pool<RequestBody>>>,
+        timers: &Timers,
+    ) -> Self {
+        let settings = &snapshot.upstream;
+        // Servers that are gone lose their pool; requests under way hold on to theirs.
+        pools.retain(|address, _pool| settings.servers.contains(address));
+        let servers: Vec<_> = settings
+            .servers
+            .iter()
+            .map(|address| {
+                let pool = pools
+                    .entry(address.clone())
+                    .or_insert_with(|| Pool::new(address.clone(), timers.ticks().clone()));
+                pool.configure(settings.keepalive, settings.keepalive_connections);
+                Rc::clone(pool)
+            })
+            .collect();
+        let group = Group::new(servers, settings.connect_timeout, settings.response_timeout);
+        Self { snapshot, group }
+    }
+}
+
+/// Request ids: time, then what is the worker's own, as 32 hexadecimal digits. Unique, in order of time, not secret.
+#[derive(Debug)]
+struct RequestIds {
+    seed: u64,
+    count: Cell<u64>,
+}
+
+impl RequestIds {
+    fn next(&self) -> HeaderValue {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let count = self.count.get().wrapping_add(1);
+        self.count.set(count);
+        // splitmix64 of the worker's seed and count: neighbours look nothing alike, and none repeats in a worker.
+        let mut mixed = self.seed.wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
+        let id = (u128::from(UnixMillis::now().0) << 64) | u128::from(mixed);
+        let mut text = [0u8; 32];
+        for (place, byte) in text.iter_mut().enumerate() {
+            let nibble = usize::try_from((id >> (124 - 4 * place)) & 0xf).unwrap_or(0);
+            *byte = DIGITS.get(nibble).copied().unwrap_or(b'0');
+        }
+        // Hexadecimal digits are always a legal value.
+        HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
+    }
+}

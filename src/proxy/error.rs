@@ -1,0 +1,239 @@
+//! Every way a request can end at the edge instead of at the app.
+//!
+//! One exhaustive match for each question (status, label, whose fault); no `_` arm, so a new error answers all of
+//! them or does not compile.
+
+use http::StatusCode;
+use thiserror::Error;
+
+use crate::host::HostError;
+use crate::upstream::SendError;
+
+/// Why the edge answers by itself.
+#[derive(Debug, Error)]
+pub enum RequestError {
+    /// The host is missing, doubled or not a name.
+    #[error("the request's host is not valid")]
+    BadHost(#[source] HostError),
+    /// More or fewer than one `Host` line, or `Host` and target disagree.
+    #[error("{0}")]
+    Ambiguous(&'static str),
+    /// The target's form does not fit the method or the listener.
+    #[error("{0}")]
+    BadTarget(&'static str),
+    /// A framing header that could be read in two ways.
+    #[error("{0}")]
+    BadFraming(&'static str),
+    /// A header that breaks a rule.
+    #[error("{0}")]
+    BadHeader(&'static str),
+    /// A transfer coding other than chunked.
+    #[error("the request has a transfer coding other than `chunked`")]
+    UnknownCoding,
+    /// CONNECT, TRACE or TRACK.
+    #[error("the method is not served")]
+    Method,
+    /// `Expect` with anything but `100-continue`.
+    #[error("the expectation is not known")]
+    Expectation,
+    /// The target is longer than 8 KiB.
+    #[error("the request's target is too long")]
+    TargetTooLong,
+    /// The body is larger than `limits.body_size`.
+    #[error("the request's body is too large")]
+    BodyTooLarge,
+    /// The client stopped sending its body.
+    #[error("the client stopped in the middle of its request")]
+    BodyStalled,
+    /// The certificate of the connection does not cover the host.
+    #[error("the certificate of this connection does not cover the host")]
+    Misdirected,
+    /// No tenant has this host.
+    #[error("no tenant has this host")]
+    UnknownTenant,
+    /// The tenant is suspended.
+    #[error("the tenant is suspended")]
+    Suspended,
+    /// The tenant is not ready yet.
+    #[error("the tenant is not ready yet")]
+    Pending,
+    /// The tenant is under maintenance.
+    #[error("the tenant is under maintenance")]
+    Maintenance,
+    /// The tenant is gone.
+    #[error("the tenant is gone")]
+    Deleted,
+    /// Our own name stands in `Via`.
+    #[error("the request has passed this proxy before")]
+    Loop,
+    /// No answer from the app.
+    #[error("the app gave no answer")]
+    Upstream(#[from] SendError),
+    /// The app switched protocols though nobody had asked, or to another one.
+    #[error("the app switched protocols unasked")]
+    BadUpgrade,
+}
+
+/// Who has to do something about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The client; logged at debug level, because clients can cause any number of them.
+    Client,
+    /// The app or the way to it.
+    App,
+}
+
+impl RequestError {
+    /// The status that the client gets.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::BadHost(_)
+            | Self::Ambiguous(_)
+            | Self::BadTarget(_)
+            | Self::BadFraming(_)
+            | Self::BadHeader(_) => StatusCode::BAD_REQUEST,
+            Self::UnknownCoding => StatusCode::NOT_IMPLEMENTED,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Expectation => StatusCode::EXPECTATION_FAILED,
+            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyStalled => StatusCode::REQUEST_TIMEOUT,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::UnknownTenant => StatusCode::NOT_FOUND,
+            Self::Suspended => StatusCode::PAYMENT_REQUIRED,
+            Self::Pending | Self::Maintenance => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Deleted => StatusCode::GONE,
+            Self::Loop => StatusCode::LOOP_DETECTED,
+            Self::Upstream(error) => match error {
+                SendError::Connect { .. } => StatusCode::SERVICE_UNAVAILABLE,
+                SendError::Exchange { .. } => StatusCode::BAD_GATEWAY,
+                SendError::ConnectTimeout { .. } | SendError::ResponseTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
+            },
+            Self::BadUpgrade => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// The label in the access log, in metrics and in `X-Edge-Reason`.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::BadHost(_) => "bad-host",
+            Self::Ambiguous(_) => "ambiguous-host",
+            Self::BadTarget(_) => "bad-target",
+            Self::BadFraming(_) => "bad-framing",
+            Self::BadHeader(_) => "bad-header",
+            Self::UnknownCoding => "unknown-coding",
+            Self::Method => "method",
+            Self::Expectation => "expectation",
+            Self::TargetTooLong => "target-too-long",
+            Self::BodyTooLarge => "body-too-large",
+            Self::BodyStalled => "body-stalled",
+            Self::Misdirected => "misdirected",
+            Self::UnknownTenant => "unknown-tenant",
+            Self::Suspended => "suspended",
+            Self::Pending => "pending",
+            Self::Maintenance => "maintenance",
+            Self::Deleted => "deleted",
+            Self::Loop => "loop",
+            Self::Upstream(error) => match error {
+                SendError::Connect { .. } => "upstream-connect",
+                SendError::ConnectTimeout { .. } => "upstream-connect-timeout",
+                SendError::ResponseTimeout { .. } => "upstream-response-timeout",
+                SendError::Exchange { .. } => "upstream-exchange",
+            },
+            Self::BadUpgrade => "upstream-bad-upgrade",
+        }
+    }
+
+    /// Who has to do something about it.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::BadHost(_)
+            | Self::Ambiguous(_)
+            | Self::BadTarget(_)
+            | Self::BadFraming(_)
+            | Self::BadHeader(_)
+            | Self::UnknownCoding
+            | Self::Method
+            | Self::Expectation
+            | Self::TargetTooLong
+            | Self::BodyTooLarge
+            | Self::BodyStalled
+            | Self::Misdirected
+            | Self::UnknownTenant
+            | Self::Suspended
+            | Self::Pending
+            | Self::Maintenance
+            | Self::Deleted => Fault::Client,
+            Self::Loop | Self::Upstream(_) | Self::BadUpgrade => Fault::App,
+        }
+    }
+
+    /// Whether the connection must not be used again (HTTP/1.1): what follows on it cannot be told apart for sure.
+    #[must_use]
+    pub fn closes(&self) -> bool {
+        match self {
+            Self::BadHost(_)
+            | Self::Ambiguous(_)
+            | Self::BadTarget(_)
+            | Self::BadFraming(_)
+            | Self::BadHeader(_)
+            | Self::UnknownCoding
+            | Self::Expectation
+            | Self::TargetTooLong
+            | Self::BodyTooLarge
+            | Self::BodyStalled
+            | Self::Method => true,
+            Self::Misdirected
+            | Self::UnknownTenant
+            | Self::Suspended
+            | Self::Pending
+            | Self::Maintenance
+            | Self::Deleted
+            | Self::Loop
+            | Self::Upstream(_)
+            | Self::BadUpgrade => false,
+        }
+    }
+
+    /// Seconds for `Retry-After`, where coming back helps.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<u32> {
+        match self {
+            Self::Pending | Self::Upstream(SendError::Connect { .. }) => Some(5),
+            Self::Maintenance => Some(60),
+            _ => None,
+        }
+    }
+}
+
+/// Every label, for metrics with a fixed set of them.
+pub const LABELS: &[&str] = &[
+    "ambiguous-host",
+    "bad-framing",
+    "bad-header",
+    "bad-host",
+    "bad-target",
+    "body-stalled",
+    "body-too-large",
+    "client-gone",
+    "deleted",
+    "expectation",
+    "loop",
+    "maintenance",
+    "method",
+    "misdirected",
+    "pending",
+    "suspended",
+    "target-too-long",
+    "unknown-coding",
+    "unknown-tenant",
+    "upstream-bad-upgrade",
+    "upstream-body",
+    "upstream-connect",
+    "upstream-connect-timeout",
+    "upstream-exchange",
+    "upstream-response-timeout",
+];

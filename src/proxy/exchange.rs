@@ -1,0 +1,181 @@
+//! One request, from its head to the last byte of its answer, as log and metrics see it.
+//!
+//! An [`Exchange`] travels with the request through the pipeline and ends up in the body of the answer. When it is
+//! dropped (answer through, client gone, task cancelled) it writes the one access record, counts, and tells the
+//! connection that it may be idle. No path can leave that out.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Version, header, request};
+
+use super::context::Context;
+use crate::clock::UnixMillis;
+use crate::host::Host;
+use crate::net::conn::{Activity, ConnInfo};
+use crate::net::permit::Permit;
+use crate::telemetry::Protocol;
+use crate::telemetry::access::AccessRecord;
+use crate::tenant::Tenant;
+use crate::tls::accept::TlsInfo;
+
+/// A client connection, as its requests see it. Lives as long as any of them, tunnels included.
+#[derive(Debug)]
+pub struct ClientConn {
+    /// The worker's part.
+    pub context: Rc<Context>,
+    /// Facts below TLS.
+    pub info: ConnInfo,
+    /// Facts of the handshake; none on a plain listener.
+    pub tls: Option<TlsInfo>,
+    /// Phase and deadlines.
+    pub activity: Activity,
+    /// The client's address as a header value.
+    pub client: HeaderValue,
+    permit: Permit,
+}
+
+impl ClientConn {
+    /// A connection that holds `permit` until it is dropped.
+    #[must_use]
+    pub fn new(
+        context: Rc<Context>,
+        info: ConnInfo,
+        tls: Option<TlsInfo>,
+        activity: Activity,
+        permit: Permit,
+    ) -> Rc<Self> {
+        let client = HeaderValue::try_from(info.client.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""));
+        Rc::new(Self { context, info, tls, activity, client, permit })
+    }
+
+    /// The permit that the connection is open under.
+    #[must_use]
+    pub fn permit(&self) -> &Permit {
+        &self.permit
+    }
+}
+
+/// One request and what becomes of it.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The connection it came on.
+    pub conn: Rc<ClientConn>,
+    /// The id that app and log know it by.
+    pub request_id: HeaderValue,
+    /// The host, once known to be valid.
+    pub host: Option<Host>,
+    /// The tenant, once resolved.
+    pub tenant: Option<Arc<Tenant>>,
+    /// Status of the answer; 0 until there is one.
+    pub status: u16,
+    /// Why the edge answered by itself, or why the answer was cut.
+    pub error: Option<&'static str>,
+    /// The app server that answered.
+    pub upstream: Option<Arc<str>>,
+    /// Until the head of its answer, in microseconds.
+    pub upstream_us: Option<u64>,
+    /// Bytes of the answer's body given to the client's connection.
+    pub bytes_out: u64,
+    /// Bytes of the request's body read so far.
+    pub bytes_in: Rc<Cell<u64>>,
+    method: Method,
+    path: Option<PathAndQuery>,
+    protocol: Protocol,
+    user_agent: Option<HeaderValue>,
+    referer: Option<HeaderValue>,
+    started: Instant,
+}
+
+impl Exchange {
+    /// Begins with a complete request head.
+    #[must_use]
+    pub fn begin(conn: Rc<ClientConn>, head: &request::Parts) -> Box<Self> {
+        conn.activity.exchange_began();
+        Box::new(Self {
+            request_id: conn.context.request_id(),
+            host: None,
+            tenant: None,
+            status: 0,
+            error: None,
+            upstream: None,
+            upstream_us: None,
+            bytes_out: 0,
+            bytes_in: Rc::default(),
+            method: head.method.clone(),
+            path: head.uri.path_and_query().cloned(),
+            protocol: match head.version {
+                Version::HTTP_2 => Protocol::Http2,
+                Version::HTTP_10 => Protocol::Http10,
+                _ => Protocol::Http11,
+            },
+            user_agent: head.headers.get(header::USER_AGENT).cloned(),
+            referer: head.headers.get(header::REFERER).cloned(),
+            started: Instant::now(),
+            conn,
+        })
+    }
+
+    /// The request's method.
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The version that the request came with.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// Microseconds since the head was complete.
+    #[must_use]
+    pub fn elapsed_us(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let duration_us = self.elapsed_us();
+        let context = &self.conn.context;
+        if self.status == 0 {
+            self.error = Some("client-gone");
+        }
+        let metrics = &context.metrics;
+        metrics.request(self.protocol, self.status, duration_us);
+        metrics.moved(self.bytes_in.get(), self.bytes_out);
+        if let Some(label) = self.error {
+            metrics.edge_error(label);
+        }
+        let mut log = context.log.borrow_mut();
+        if log.is_on() {
+            let tls = self.conn.tls.as_ref();
+            log.write(&AccessRecord {
+                started: UnixMillis(UnixMillis::now().0.saturating_sub(duration_us / 1000)),
+                client: self.conn.info.client,
+                tenant: self.tenant.as_ref().map(|tenant| tenant.id.as_str()),
+                host: self.host.as_ref().map(Host::as_str),
+                method: self.method.as_str(),
+                path: self.path.as_ref().map_or(b"", |path| path.as_str().as_bytes()),
+                protocol: self.protocol,
+                status: self.status,
+                bytes_in: self.bytes_in.get(),
+                bytes_out: self.bytes_out,
+                duration_us,
+                upstream: self.upstream.as_deref(),
+                upstream_us: self.upstream_us,
+                request_id: self.request_id.to_str().unwrap_or_default(),
+                user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
+                referer: self.referer.as_ref().map(HeaderValue::as_bytes),
+                tls: tls.map(|tls| tls.version),
+                error: self.error,
+            });
+        }
+        drop(log);
+        self.conn.activity.exchange_ended();
+    }
+}

@@ -1,0 +1,257 @@
+//! Header hygiene in both directions.
+//!
+//! The order is the guarantee (design: header hygiene): first everything hop-by-hop and everything that only the edge
+//! may say goes, in whatever spelling and however nominated; only then is our own put in, each name once, by
+//! replacing. So no `Connection: X-Tenant` can take ours away and no second line can stand beside it.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::error::RequestError;
+use super::managed;
+use crate::host::Authority;
+use crate::snapshot::Snapshot;
+use crate::telemetry::Protocol;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+const ALT_SVC: HeaderName = HeaderName::from_static("alt-svc");
+
+/// Never forwarded: they speak of one connection (RFC 9110 §7.6.1), or to a proxy (§11.7).
+const HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    PROXY_CONNECTION,
+    KEEP_ALIVE,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HTTP2_SETTINGS,
+    header::PROXY_AUTHORIZATION,
+    header::PROXY_AUTHENTICATE,
+];
+
+/// Most names that `Connection` may nominate.
+const MAX_NOMINATED: usize = 10;
+
+/// What the edge says of a request.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    /// The settings.
+    pub snapshot: &'a Snapshot,
+    /// The version that the request came with.
+    pub protocol: Protocol,
+    /// Whether it came over TLS.
+    pub https: bool,
+    /// The checked host.
+    pub authority: &'a Authority,
+    /// The port that the client used.
+    pub port: u16,
+    /// The tenant, as the app is told it.
+    pub tenant: &'a HeaderValue,
+    /// The other end of the connection.
+    pub peer: IpAddr,
+    /// The same, as a header value.
+    pub client: &'a HeaderValue,
+    /// The request's id.
+    pub request_id: &'a HeaderValue,
+}
+
+/// Turns the headers of a request into what the app gets.
+///
+/// # Errors
+/// [`RequestError::BadHeader`] for a `Connection` line that nominates what it must not; [`RequestError::Loop`] if our
+/// own name stands in `Via`.
+pub fn to_upstream(headers: &mut HeaderMap, facts: &Facts<'_>) -> Result<(), RequestError> {
+    let snapshot = facts.snapshot;
+    refuse_loop(headers, &snapshot.via.pseudonym)?;
+    let trusted = snapshot.trusted_proxies.iter().any(|network| network.contains(&facts.peer));
+    let chain = trusted.then(|| Forwarded::read(headers));
+    remove_nominated(headers, &snapshot.tenant_header, true)?;
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+    // The edge has answered the expectation itself (100 when the app's connection first reads the body).
+    headers.remove(header::EXPECT);
+    managed::strip(headers, &snapshot.tenant_header);
+    if facts.protocol == Protocol::Http2 {
+        join_cookies(headers);
+    }
+    let host = facts.host_value();
+    headers.insert(header::HOST, host.clone());
+    headers.insert(X_FORWARDED_HOST, host);
+    headers.insert(X_FORWARDED_PORT, facts.port_value());
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(if facts.https { "https" } else { "http" }));
+    headers.insert(X_REAL_IP, facts.client.clone());
+    headers.insert(X_FORWARDED_FOR, facts.client.clone());
+    headers.insert(X_REQUEST_ID, facts.request_id.clone());
+    if let Some(chain) = chain {
+        chain.restore(headers, facts.client);
+    }
+    headers.append(header::VIA, via(snapshot, facts.protocol));
+    headers.insert(snapshot.tenant_header.clone(), facts.tenant.clone());
+    Ok(())
+}
+
+/// Turns the headers of an app's response into what the client gets.
+pub fn to_client(headers: &mut HeaderMap, snapshot: &Snapshot, https: bool) {
+    // What an app nominates wrongly harms nobody but itself, so it is not refused.
+    drop(remove_nominated(headers, &snapshot.tenant_header, false));
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+    // We speak no HTTP/3, and another port would lead round the edge.
+    headers.remove(ALT_SVC);
+    headers.remove(&snapshot.tenant_header);
+    if https
+        && let Some(hsts) = &snapshot.hsts
+        && !headers.contains_key(header::STRICT_TRANSPORT_SECURITY)
+    {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
+    if snapshot.via.on_responses {
+        headers.append(header::VIA, via(snapshot, Protocol::Http11));
+    }
+}
+
+impl Facts<'_> {
+    /// The host as the app gets it: normalised, with the port only where it is not the scheme's default. An app that
+    /// compares `Origin` with `Host` needs the port exactly then.
+    fn host_value(&self) -> HeaderValue {
+        let host = self.authority.host.as_str();
+        let default = if self.https { 443 } else { 80 };
+        let value = match self.authority.port {
+            Some(port) if port != default => HeaderValue::try_from(format!("{host}:{port}")),
+            _ => HeaderValue::from_str(host),
+        };
+        // A `Host` has letters, digits, `-` and `.` only.
+        value.unwrap_or_else(|_| HeaderValue::from_static(""))
+    }
+
+    fn port_value(&self) -> HeaderValue {
+        match self.port {
+            443 => HeaderValue::from_static("443"),
+            80 => HeaderValue::from_static("80"),
+            port => HeaderValue::from(port),
+        }
+    }
+}
+
+fn via(snapshot: &Snapshot, protocol: Protocol) -> HeaderValue {
+    let [http10, http11, http2] = &snapshot.via.values;
+    match protocol {
+        Protocol::Http10 => http10,
+        Protocol::Http11 => http11,
+        Protocol::Http2 => http2,
+    }
+    .clone()
+}
+
+fn refuse_loop(headers: &HeaderMap, pseudonym: &str) -> Result<(), RequestError> {
+    let ours = |line: &HeaderValue| {
+        line.as_bytes().windows(pseudonym.len()).any(|part| part == pseudonym.as_bytes())
+    };
+    if headers.get_all(header::VIA).iter().any(ours) { Err(RequestError::Loop) } else { Ok(()) }
+}
+
+/// Removes what the `Connection` lines nominate, all of them. `strict` refuses what no honest client nominates.
+fn remove_nominated(headers: &mut HeaderMap, tenant: &HeaderName, strict: bool) -> Result<(), RequestError> {
+    if !headers.contains_key(header::CONNECTION) {
+        return Ok(());
+    }
+    let mut nominated: Vec<HeaderName> = Vec::new();
+    for line in headers.get_all(header::CONNECTION) {
+        for token in line.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+            if token.is_empty() || token.eq_ignore_ascii_case(b"close") || token.eq_ignore_ascii_case(b"keep-alive") {
+                continue;
+            }
+            let Ok(name) = HeaderName::from_bytes(token) else {
+                return Err(RequestError::BadHeader("`Connection` nominates what is no header name"));
+            };
+            nominated.push(name);
+        }
+    }
+    if strict {
+        if nominated.len() > MAX_NOMINATED {
+            return Err(RequestError::BadHeader("`Connection` nominates more than 10 headers"));
+        }
+        let protected = |name: &HeaderName| {
+            [header::HOST, header::CONTENT_LENGTH, header::COOKIE, header::AUTHORIZATION, header::VIA].contains(name)
+                || managed::is_managed(name.as_str().as_bytes(), tenant)
+        };
+        if nominated.iter().any(protected) {
+            return Err(RequestError::BadHeader("`Connection` nominates a header that it must not"));
+        }
+    }
+    for name in nominated {
+        headers.remove(name);
+    }
+    Ok(())
+}
+
+/// HTTP/2 may split `Cookie` into crumbs; HTTP/1.1 knows one line only (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(header::COOKIE).iter();
+    let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) else { return };
+    let mut joined = first.as_bytes().to_vec();
+    for crumb in std::iter::once(second).chain(crumbs) {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(crumb.as_bytes());
+    }
+    // Legal values joined by a legal separator are a legal value.
+    if let Ok(joined) = HeaderValue::from_bytes(&joined) {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
+/// What a trusted proxy in front of us said of the client.
+struct Forwarded {
+    addresses: Option<Vec<u8>>,
+    proto: Option<HeaderValue>,
+    request_id: Option<HeaderValue>,
+}
+
+impl Forwarded {
+    fn read(headers: &HeaderMap) -> Self {
+        let mut addresses: Option<Vec<u8>> = None;
+        for line in headers.get_all(X_FORWARDED_FOR) {
+            match &mut addresses {
+                None => addresses = Some(line.as_bytes().to_vec()),
+                Some(all) => {
+                    all.extend_from_slice(b", ");
+                    all.extend_from_slice(line.as_bytes());
+                }
+            }
+        }
+        let single = |name: &HeaderName| {
+            let mut lines = headers.get_all(name).iter();
+            lines.next().filter(|_| lines.next().is_none()).cloned()
+        };
+        let proto = single(&X_FORWARDED_PROTO).filter(|value| value == "https" || value == "http");
+        Self { addresses, proto, request_id: single(&X_REQUEST_ID) }
+    }
+
+    /// Puts the chain back, with the trusted proxy's own address at its end.
+    fn restore(self, headers: &mut HeaderMap, peer: &HeaderValue) {
+        if let Some(mut addresses) = self.addresses {
+            addresses.extend_from_slice(b", ");
+            addresses.extend_from_slice(peer.as_bytes());
+            if let Ok(value) = HeaderValue::from_bytes(&addresses) {
+                headers.insert(X_FORWARDED_FOR, value);
+            }
+        }
+        if let Some(proto) = self.proto {
+            headers.insert(X_FORWARDED_PROTO, proto);
+        }
+        if let Some(id) = self.request_id {
+            headers.insert(X_REQUEST_ID, id);
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The HTTP/1.1 adapter: hyper's connection, driven under the connection's deadlines.
+//!
+//! It reads no setting but the size of a head; everything else is in [`service::handle`]. A connection without a
+//! request for a moment is *parked*: hyper's state and buffers (most of the memory of an idle connection) are given up,
+//! and made again when the next bytes come.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio_rustls::server::TlsStream;
+
+use super::exchange::ClientConn;
+use super::service;
+use crate::net::conn::Expired;
+use crate::net::deadline::Deadline;
+use crate::net::socket::Socket;
+
+/// Most that is read ahead, and most of an answer's pieces that is gathered for one write, in bytes.
+const BUFFER: usize = 64 << 10;
+/// A connection idle for this long is parked.
+const PARK_AFTER: Duration = Duration::from_millis(500);
+/// Longest wait for the end of TLS to be sent.
+const LONGEST_GOODBYE: Duration = Duration::from_secs(1);
+
+/// A stream that says when it has something to read, without reading.
+pub trait Park: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Ready when a read would not wait.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+impl Park for Socket {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Self::poll_readable(self, cx)
+    }
+}
+
+impl Park for Box<TlsStream<Socket>> {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_ref().0.poll_readable(cx)
+    }
+}
+
+/// Serves a connection to its end.
+pub async fn serve<T: Park>(conn: Rc<ClientConn>, stream: T) {
+    let head = conn.context.view().snapshot.limits.header_size.0;
+    let mut builder = http1::Builder::new();
+    builder
+        .keep_alive(true)
+        .half_close(false)
+        // Our own deadlines do this without a timer for each request, and cover more.
+        .header_read_timeout(None)
+        .max_header_size(usize::try_from(head).unwrap_or(usize::MAX))
+        .max_buf_size(BUFFER)
+        .writev(true);
+    let park = conn.context.timers.deadline();
+    let mut stream = Rewound { before: Bytes::new(), stream };
+    loop {
+        let handle = service_fn(|request| {
+            let conn = Rc::clone(&conn);
+            async move { Ok::<_, Infallible>(service::handle(conn, request).await) }
+        });
+        let mut http = Box::new(builder.serve_connection(TokioIo::new(stream), handle).with_upgrades());
+        if !drive(&mut *http, &conn, &park).await {
+            return;
+        }
+        let Some(parts) = http.into_parts() else { return };
+        stream = parts.io.into_inner();
+        stream.before = parts.read_buf;
+        if stream.before.is_empty() && !wait(&stream.stream, &conn).await {
+            // Only politeness is left: tell the client that no more will come.
+            let bye = stream.stream.shutdown();
+            drop(park.limit(LONGEST_GOODBYE, bye).await);
+            return;
+        }
+    }
+}
+
+/// What hyper's connection type must do for us.
+trait Drive: Unpin {
+    fn poll_conn(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+    fn shut_down(&mut self);
+}
+
+impl<T, S> Drive for http1::UpgradeableConnection<TokioIo<Rewound<T>>, S>
+where
+    T: Park,
+    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = super::body::ResponseBody> + Unpin,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    fn poll_conn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Whatever ended it (reset, malformed head, close) concerns this client only; hyper has answered it.
+        Pin::new(self).poll(cx).map(|end| {
+            if let Err(error) = end {
+                tracing::debug!(%error, "connection ended");
+            }
+        })
+    }
+
+    fn shut_down(&mut self) {
+        Pin::new(self).graceful_shutdown();
+    }
+}
+
+/// Drives the connection: `true` if it is to be parked, `false` if it has ended.
+async fn drive(http: &mut impl Drive, conn: &ClientConn, park: &Deadline) -> bool {
+    let mut closing = false;
+    poll_fn(|cx| {
+        if conn.context.is_draining() && !closing {
+            closing = true;
+            http.shut_down();
+        }
+        if http.poll_conn(cx).is_ready() {
+            return Poll::Ready(false);
+        }
+        if let Poll::Ready(expired) = conn.activity.poll_expired(cx) {
+            if expired == Expired::Idle && !closing {
+                // Ends at once with a proper close.
+                http.shut_down();
+                drop(http.poll_conn(cx));
+            }
+            return Poll::Ready(false);
+        }
+        if closing || !conn.activity.is_idle() {
+            park.disarm();
+            return Poll::Pending;
+        }
+        if park.poll_fired(cx).is_ready() {
+            park.disarm();
+            return Poll::Ready(true);
+        }
+        if !park.is_armed() {
+            park.arm(PARK_AFTER);
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Waits while parked: `true` when bytes have come, `false` when the connection is to be closed.
+async fn wait(stream: &impl Park, conn: &ClientConn) -> bool {
+    poll_fn(|cx| {
+        if conn.context.is_draining() || conn.activity.poll_expired(cx).is_ready() {
+            return Poll::Ready(false);
+        }
+        stream.poll_readable(cx).map(|ready| ready.is_ok())
+    })
+    .await
+}
+
+/// A stream with bytes that were read from it before and belong in front.
+struct Rewound<T> {
+    before: Bytes,
+    stream: T,
+}
+
+impl<T: Park> AsyncRead for Rewound<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.before.is_empty() {
+            let size = self.before.len().min(buf.remaining());
+            buf.put_slice(self.before.get(..size).unwrap_or_default());
+            self.before.advance(size);
+            return Poll::Ready(Ok(()));
+        }
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: Park> AsyncWrite for Rewound<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,121 @@
+//! Answers that the edge makes itself.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+
+use super::body::ResponseBody;
+use super::error::{Fault, RequestError};
+use super::exchange::Exchange;
+use super::page::{CONTENT_SECURITY_POLICY, Format, Page};
+use crate::host::Host;
+use crate::snapshot::Snapshot;
+use crate::telemetry::Protocol;
+
+const X_EDGE_REASON: HeaderName = HeaderName::from_static("x-edge-reason");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
+
+/// What the pages need of the request.
+#[derive(Debug, Default)]
+pub struct Asked {
+    /// `Accept`.
+    pub accept: Option<HeaderValue>,
+}
+
+/// The page for `error`.
+pub fn error(
+    error: &RequestError,
+    mut exchange: Box<Exchange>,
+    asked: &Asked,
+    snapshot: &Snapshot,
+) -> Response<ResponseBody> {
+    let status = error.status();
+    note(error, &exchange);
+    exchange.error = Some(error.label());
+    let format = Format::negotiate(asked.accept.as_ref().map(HeaderValue::as_bytes), exchange.method());
+    let mut page = Page::new(
+        status,
+        exchange.host.as_ref().map(Host::as_str),
+        exchange.request_id.to_str().unwrap_or_default(),
+    );
+    if let RequestError::Ambiguous(text)
+    | RequestError::BadTarget(text)
+    | RequestError::BadFraming(text)
+    | RequestError::BadHeader(text) = error
+    {
+        page.text = text;
+    }
+    let (content_type, body) = page.render(format);
+    let request_id = exchange.request_id.clone();
+    let http2 = exchange.protocol() == Protocol::Http2;
+    let mut response = own(status, body, exchange, snapshot);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, content_type);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+    headers.insert(X_EDGE_REASON, HeaderValue::from_static(error.label()));
+    headers.insert(X_REQUEST_ID, request_id);
+    headers.insert(X_ROBOTS_TAG, HeaderValue::from_static("noindex"));
+    if format == Format::Html {
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY));
+    }
+    if let Some(seconds) = error.retry_after() {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if matches!(error, RequestError::Method) {
+        headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+    }
+    // HTTP/2 has no such header; a bad stream there harms no other.
+    if error.closes() && !http2 {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// 308 to `location` (RFC 9110 §15.4.9: method and body are kept).
+pub fn redirect(location: &str, exchange: Box<Exchange>, snapshot: &Snapshot) -> Response<ResponseBody> {
+    let mut response = own(StatusCode::PERMANENT_REDIRECT, Bytes::new(), exchange, snapshot);
+    // A host of ours and a path that hyper parsed: both are legal in a header.
+    if let Ok(location) = HeaderValue::try_from(location) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
+
+/// The answer to `OPTIONS *`.
+pub fn server_options(exchange: Box<Exchange>, snapshot: &Snapshot) -> Response<ResponseBody> {
+    let mut response = own(StatusCode::NO_CONTENT, Bytes::new(), exchange, snapshot);
+    let allow = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    response.headers_mut().insert(header::ALLOW, allow);
+    response
+}
+
+fn own(status: StatusCode, body: Bytes, mut exchange: Box<Exchange>, snapshot: &Snapshot) -> Response<ResponseBody> {
+    exchange.status = status.as_u16();
+    let https = exchange.conn.tls.is_some();
+    let length = body.len();
+    // The answer to HEAD has the head of the answer to GET and no body (RFC 9110 §9.3.2).
+    let body = if exchange.method() == Method::HEAD { Bytes::new() } else { body };
+    let mut response = Response::new(ResponseBody::own(body, exchange));
+    *response.status_mut() = status;
+    if status != StatusCode::NO_CONTENT {
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    if let Some(hsts) = snapshot.hsts.as_ref().filter(|_| https) {
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
+    response
+}
+
+/// What clients cause is worth a line only to somebody who looks for it; what apps cause is for the operator.
+fn note(error: &RequestError, exchange: &Exchange) {
+    let host = exchange.host.as_ref().map(Host::as_str);
+    let request_id = exchange.request_id.to_str().unwrap_or_default();
+    match error.fault() {
+        Fault::Client => tracing::debug!(reason = error.label(), host, request_id, "{error}"),
+        Fault::App => {
+            let cause = std::error::Error::source(error).map(ToString::to_string);
+            tracing::warn!(reason = error.label(), host, request_id, cause, "{error}");
+        }
+    }
+}

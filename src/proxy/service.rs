@@ -1,0 +1,253 @@
+//! The one request path. Both protocols call [`handle`], once for each request; it reads like a table of contents.
+
+use std::rc::Rc;
+
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
+use http_body::Body;
+use hyper::body::Incoming;
+
+use super::body::{Failure, RequestBody, ResponseBody, Upload, UploadRules};
+use super::context::View;
+use super::error::{Fault, RequestError};
+use super::exchange::{ClientConn, Exchange};
+use super::headers::{self, Facts};
+use super::respond::{self, Asked};
+use super::target::{self, Target};
+use super::upgrade;
+use crate::snapshot::Snapshot;
+use crate::tenant::{Resolution, State};
+use crate::upstream::SendError;
+
+/// Answers one request. Dropped before it is done (client gone, stream reset), it gives up the exchange with the app.
+pub async fn handle(conn: Rc<ClientConn>, request: Request<Incoming>) -> Response<ResponseBody> {
+    let view = conn.context.view();
+    let (head, body) = request.into_parts();
+    let mut exchange = Exchange::begin(conn, &head);
+    let asked = Asked { accept: head.headers.get(header::ACCEPT).cloned() };
+    let route = match route(&head, &mut exchange, &view.snapshot) {
+        Ok(Route::App(target)) => target,
+        Ok(Route::Redirect(location)) => return respond::redirect(&location, exchange, &view.snapshot),
+        Ok(Route::ServerOptions) => return respond::server_options(exchange, &view.snapshot),
+        Err(error) => return respond::error(&error, exchange, &asked, &view.snapshot),
+    };
+    match forward(Request::from_parts(head, body), &route, &mut exchange, &view).await {
+        Ok(forwarded) => forwarded.into_response(exchange, &view),
+        Err(error) => respond::error(&error, exchange, &asked, &view.snapshot),
+    }
+}
+
+/// Where a request goes.
+enum Route {
+    App(Target),
+    Redirect(String),
+    ServerOptions,
+}
+
+/// Target, certificate, tenant, state: in this order, so that each answer tells no more than it must.
+fn route(head: &http::request::Parts, exchange: &mut Exchange, snapshot: &Snapshot) -> Result<Route, RequestError> {
+    let https = exchange.conn.tls.is_some();
+    let target = target::parse(head, https)?;
+    exchange.host = Some(target.authority.host.clone());
+    check_port(&target, exchange, https)?;
+    if let Some(tls) = &exchange.conn.tls
+        && !tls.served.covers(&target.authority.host)
+    {
+        return Err(RequestError::Misdirected);
+    }
+    let tenant = match snapshot.resolver.resolve(&target.authority.host) {
+        Resolution::Tenant(tenant) => tenant,
+        Resolution::Redirect(host) => return Ok(Route::Redirect(location(&host, exchange, head))),
+        Resolution::Unknown => return Err(RequestError::UnknownTenant),
+    };
+    let state = tenant.state;
+    exchange.tenant = Some(tenant);
+    if !https {
+        // The plain listener answers nothing but the way to https, and that only for hosts that are somebody's.
+        return Ok(Route::Redirect(location(&target.authority.host, exchange, head)));
+    }
+    if target.server_wide {
+        return Ok(Route::ServerOptions);
+    }
+    match state {
+        State::Active => Ok(Route::App(target)),
+        State::Suspended => Err(RequestError::Suspended),
+        State::Pending => Err(RequestError::Pending),
+        State::Maintenance => Err(RequestError::Maintenance),
+        State::Deleted => Err(RequestError::Deleted),
+    }
+}
+
+/// A port in `Host` must be the one that the client came to; another would end up in the app's links.
+fn check_port(target: &Target, exchange: &Exchange, https: bool) -> Result<(), RequestError> {
+    let default = if https { 443 } else { 80 };
+    match target.authority.port {
+        Some(port) if port != default && port != exchange.conn.info.public_port => {
+            Err(RequestError::BadTarget("the port in `Host` is not the one of this listener"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn location(host: &crate::host::Host, exchange: &Exchange, head: &http::request::Parts) -> String {
+    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    let path = if path == "*" { "/" } else { path };
+    match exchange.conn.info.https_port {
+        443 => format!("https://{host}{path}"),
+        port => format!("https://{host}:{port}{path}"),
+    }
+}
+
+/// What came back from the app.
+struct Forwarded {
+    response: Response<ResponseParts>,
+}
+
+/// Everything that the body of the answer is made of.
+struct ResponseParts {
+    answer: Incoming,
+    lease: crate::upstream::Lease<RequestBody>,
+    upload: Option<Rc<Upload>>,
+    deadline: crate::net::deadline::Deadline,
+    tunnel: Option<upgrade::Tunnel>,
+}
+
+impl Forwarded {
+    fn into_response(self, mut exchange: Box<Exchange>, view: &View) -> Response<ResponseBody> {
+        let (mut head, parts) = self.response.into_parts();
+        exchange.status = head.status.as_u16();
+        let snapshot = &view.snapshot;
+        headers::to_client(&mut head.headers, snapshot, exchange.conn.tls.is_some());
+        // An answer by HTTP/1.0 must not make ours one.
+        head.version = Version::HTTP_11;
+        if let Some(tunnel) = parts.tunnel {
+            upgrade::announce(&mut head.headers);
+            tunnel.run(exchange, parts.lease);
+            return Response::from_parts(head, ResponseBody::Tunnel);
+        }
+        let body = ResponseBody::upstream(
+            parts.answer,
+            exchange,
+            parts.lease,
+            parts.upload,
+            parts.deadline,
+            snapshot.limits.stream_timeout,
+            snapshot.tenant_header.clone(),
+        );
+        Response::from_parts(head, body)
+    }
+}
+
+async fn forward(
+    request: Request<Incoming>,
+    target: &Target,
+    exchange: &mut Exchange,
+    view: &View,
+) -> Result<Forwarded, RequestError> {
+    let snapshot = &*view.snapshot;
+    let conn = Rc::clone(&exchange.conn);
+    let (mut head, incoming) = request.into_parts();
+    let empty = incoming.is_end_stream();
+    check_length(&head.headers, empty)?;
+    let asks_upgrade = upgrade::asked(&head, empty)?;
+    let chunked = !empty && !head.headers.contains_key(header::CONTENT_LENGTH);
+    let tenant = exchange.tenant.as_ref().map(|tenant| tenant.header_value.clone());
+    let facts = Facts {
+        snapshot,
+        protocol: exchange.protocol(),
+        https: conn.tls.is_some(),
+        authority: &target.authority,
+        port: conn.info.public_port,
+        tenant: &tenant.unwrap_or_else(|| HeaderValue::from_static("")),
+        peer: conn.info.client,
+        client: &conn.client,
+        request_id: &exchange.request_id,
+    };
+    headers::to_upstream(&mut head.headers, &facts)?;
+    if chunked {
+        // Without it hyper sends a GET of unknown length without its body (linkerd2#3310 is that bug).
+        head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    let deadline = conn.context.timers.deadline();
+    let client_side = if asks_upgrade { upgrade::client_side(&mut head) } else { None };
+    let (body, upload) = if empty {
+        (RequestBody::default(), None)
+    } else {
+        let rules = UploadRules {
+            timers: &conn.context.timers,
+            most: snapshot.limits.body_size.map(|size| size.0),
+            longest_stall: snapshot.limits.body_timeout,
+            answer: deadline.clone(),
+            longest_answer: snapshot.upstream.response_timeout,
+            tenant_header: &snapshot.tenant_header,
+        };
+        let (body, upload) = RequestBody::streaming(incoming, Rc::clone(&exchange.bytes_in), rules);
+        (body, Some(upload))
+    };
+    let mut outgoing = Request::new(body);
+    *outgoing.method_mut() = head.method;
+    *outgoing.uri_mut() = origin_form(head.uri)?;
+    *outgoing.headers_mut() = head.headers;
+    if asks_upgrade {
+        upgrade::announce(outgoing.headers_mut());
+    }
+    let answer = match view.group.send(outgoing, &deadline).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            let error = blame(error, upload.as_deref());
+            if error.fault() == Fault::App {
+                conn.context.metrics.upstream_failed(error.label());
+            }
+            return Err(error);
+        }
+    };
+    exchange.upstream = Some(std::sync::Arc::clone(answer.lease.pool().label()));
+    let waited = exchange.elapsed_us();
+    exchange.upstream_us = Some(waited);
+    let metrics = &conn.context.metrics;
+    metrics.upstream_first_byte(waited);
+    if answer.sent.reused {
+        metrics.upstream_reused();
+    } else {
+        metrics.upstream_connected();
+    }
+    let mut response = answer.response;
+    let tunnel = match (response.status() == StatusCode::SWITCHING_PROTOCOLS, client_side) {
+        (false, _) => None,
+        (true, Some(client)) if upgrade::is_websocket(response.headers()) => Some(upgrade::Tunnel::new(client, &mut response)),
+        (true, _) => return Err(RequestError::BadUpgrade),
+    };
+    let lease = answer.lease;
+    let response = response.map(|answer| ResponseParts { answer, lease, upload, deadline, tunnel });
+    Ok(Forwarded { response })
+}
+
+/// A body that has ended already with a length that says otherwise would make the app wait for bytes of the next
+/// request (hyper writes such a `Content-Length` as it stands).
+fn check_length(headers: &HeaderMap, empty: bool) -> Result<(), RequestError> {
+    match headers.get(header::CONTENT_LENGTH) {
+        Some(length) if empty && length.as_bytes().iter().any(|&byte| byte != b'0') => {
+            Err(RequestError::BadFraming("the request has a length and no body"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Only path and query, byte for byte as received (RFC 9110 §7.7).
+fn origin_form(uri: Uri) -> Result<Uri, RequestError> {
+    if uri.scheme().is_none() && uri.authority().is_none() {
+        return Ok(uri);
+    }
+    let mut parts = uri.into_parts();
+    parts.scheme = None;
+    parts.authority = None;
+    Uri::from_parts(parts).map_err(|_invalid| RequestError::BadTarget("the target has no path"))
+}
+
+/// An exchange that failed because of the client's body is the client's fault.
+fn blame(error: SendError, upload: Option<&Upload>) -> RequestError {
+    match (error, upload.and_then(Upload::failure)) {
+        (SendError::Exchange { .. }, Some(Failure::Stalled | Failure::Gone)) => RequestError::BodyStalled,
+        (SendError::Exchange { .. }, Some(Failure::TooLarge)) => RequestError::BodyTooLarge,
+        (error, _) => RequestError::Upstream(error),
+    }
+}
