@@ -96,6 +96,11 @@ impl Activity {
         activity
     }
 
+    /// The handshake is done: the wait for the first request begins anew.
+    pub fn handshake_done(&self) {
+        self.0.wait.arm(self.0.waits.header);
+    }
+
     /// HTTP/2: frames that come while no request is open begin no head.
     pub fn set_multiplexed(&self) {
         self.0.multiplexed.store(true, Relaxed);

@@ -9,11 +9,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::HeaderValue;
+use tokio::sync::Notify;
 
 use super::body::RequestBody;
 use crate::clock::UnixMillis;
 use crate::config::UpstreamAddress;
 use crate::net::deadline::Timers;
+use crate::net::permit::Permit;
 use crate::snapshot::{Current, Snapshot};
 use crate::telemetry::access::AccessWriter;
 use crate::telemetry::metrics::Shard;
@@ -33,6 +35,16 @@ pub struct Context {
     pools: RefCell<HashMap<UpstreamAddress, Rc<Pool<RequestBody>>>>,
     ids: RequestIds,
     draining: Cell<bool>,
+    open: Cell<usize>,
+    closed: Notify,
+}
+
+/// A client connection that is open, from accept to the end of its last tunnel. Dropping it closes the count.
+#[derive(Debug)]
+pub struct OpenConn {
+    /// The worker's part.
+    pub context: Rc<Context>,
+    _permit: Permit,
 }
 
 /// A snapshot with this worker's connections to its servers.
@@ -60,7 +72,24 @@ impl Context {
             pools: RefCell::new(pools),
             ids: RequestIds { seed, count: Cell::new(0) },
             draining: Cell::new(false),
+            open: Cell::new(0),
+            closed: Notify::new(),
         })
+    }
+
+    /// Counts a connection that came with `permit`.
+    #[must_use]
+    pub fn open(self: &Rc<Self>, permit: Permit) -> OpenConn {
+        self.open.set(self.open.get() + 1);
+        self.metrics.connection_opened();
+        OpenConn { context: Rc::clone(self), _permit: permit }
+    }
+
+    /// Ends when no connection is open.
+    pub async fn all_closed(&self) {
+        while self.open.get() != 0 {
+            self.closed.notified().await;
+        }
     }
 
     /// The settings in effect now; to be asked once for a request.
@@ -99,6 +128,17 @@ impl Context {
             pool.prune();
         }
         self.log.borrow_mut().flush();
+    }
+}
+
+impl Drop for OpenConn {
+    fn drop(&mut self) {
+        let left = self.context.open.get().saturating_sub(1);
+        self.context.open.set(left);
+        self.context.metrics.connection_closed();
+        if left == 0 {
+            self.context.closed.notify_one();
+        }
     }
 }
 

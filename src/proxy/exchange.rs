@@ -12,11 +12,10 @@ use std::time::Instant;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Version, header, request};
 
-use super::context::Context;
+use super::context::{Context, OpenConn};
 use crate::clock::UnixMillis;
 use crate::host::Host;
 use crate::net::conn::{Activity, ConnInfo};
-use crate::net::permit::Permit;
 use crate::telemetry::Protocol;
 use crate::telemetry::access::AccessRecord;
 use crate::tenant::Tenant;
@@ -35,27 +34,15 @@ pub struct ClientConn {
     pub activity: Activity,
     /// The client's address as a header value.
     pub client: HeaderValue,
-    permit: Permit,
+    _open: OpenConn,
 }
 
 impl ClientConn {
-    /// A connection that holds `permit` until it is dropped.
+    /// A connection that counts as open until it is dropped.
     #[must_use]
-    pub fn new(
-        context: Rc<Context>,
-        info: ConnInfo,
-        tls: Option<TlsInfo>,
-        activity: Activity,
-        permit: Permit,
-    ) -> Rc<Self> {
+    pub fn new(open: OpenConn, info: ConnInfo, tls: Option<TlsInfo>, activity: Activity) -> Rc<Self> {
         let client = HeaderValue::try_from(info.client.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""));
-        Rc::new(Self { context, info, tls, activity, client, permit })
-    }
-
-    /// The permit that the connection is open under.
-    #[must_use]
-    pub fn permit(&self) -> &Permit {
-        &self.permit
+        Rc::new(Self { context: Rc::clone(&open.context), info, tls, activity, client, _open: open })
     }
 }
 

@@ -118,18 +118,25 @@ where
 async fn drive(http: &mut impl Drive, conn: &ClientConn, park: &Deadline) -> bool {
     let mut closing = false;
     poll_fn(|cx| {
+        // A drain lets a request that is on its way come in: a busy connection is told with its next answer, one
+        // without a request is closed when it has had a moment to send one.
         if conn.context.is_draining() && !closing {
-            closing = true;
-            http.shut_down();
+            let grace_over = conn.activity.is_idle() && park.poll_fired(cx).is_ready();
+            if conn.activity.exchanges() > 0 || grace_over {
+                closing = true;
+                http.shut_down();
+            }
         }
         if http.poll_conn(cx).is_ready() {
             return Poll::Ready(false);
         }
         if let Poll::Ready(expired) = conn.activity.poll_expired(cx) {
             if expired == Expired::Idle && !closing {
-                // Ends at once with a proper close.
+                // Ends at once with a proper close, or not at all.
                 http.shut_down();
-                drop(http.poll_conn(cx));
+                if http.poll_conn(cx).is_pending() {
+                    tracing::debug!("an idle connection did not close at once");
+                }
             }
             return Poll::Ready(false);
         }
@@ -137,7 +144,7 @@ async fn drive(http: &mut impl Drive, conn: &ClientConn, park: &Deadline) -> boo
             park.disarm();
             return Poll::Pending;
         }
-        if park.poll_fired(cx).is_ready() {
+        if park.poll_fired(cx).is_ready() && !conn.context.is_draining() {
             park.disarm();
             return Poll::Ready(true);
         }
@@ -152,10 +159,14 @@ async fn drive(http: &mut impl Drive, conn: &ClientConn, park: &Deadline) -> boo
 /// Waits while parked: `true` when bytes have come, `false` when the connection is to be closed.
 async fn wait(stream: &impl Park, conn: &ClientConn) -> bool {
     poll_fn(|cx| {
+        // What has come is served first, also when the connection is to close.
+        if let Poll::Ready(readable) = stream.poll_readable(cx) {
+            return Poll::Ready(readable.is_ok());
+        }
         if conn.context.is_draining() || conn.activity.poll_expired(cx).is_ready() {
             return Poll::Ready(false);
         }
-        stream.poll_readable(cx).map(|ready| ready.is_ok())
+        Poll::Pending
     })
     .await
 }

@@ -1,0 +1,69 @@
+//! One client connection, from accept to its end.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+
+use crate::cert::live::Live;
+use crate::net::conn::{Activity, ConnInfo};
+use crate::net::socket::Socket;
+use crate::proxy::context::OpenConn;
+use crate::proxy::exchange::ClientConn;
+use crate::proxy::{http1, http2};
+use crate::tls::accept;
+
+/// What a listening socket is for.
+#[derive(Debug, Clone, Copy)]
+pub struct Door {
+    /// Whether its connections begin with TLS.
+    pub https: bool,
+    /// Its port as clients see it.
+    pub public_port: u16,
+    /// The https port as clients see it.
+    pub https_port: u16,
+}
+
+/// Serves `stream` to its end. The protocol is what ALPN chose; a plain listener speaks HTTP/1.1 only.
+pub async fn serve(open: OpenConn, stream: TcpStream, info: ConnInfo, tls: Option<TlsAcceptor>, live: Arc<Live>) {
+    let context = Rc::clone(&open.context);
+    let (waits, handshake_timeout) = {
+        let view = context.view();
+        (view.snapshot.client_waits(), view.snapshot.limits.handshake_timeout)
+    };
+    let activity = Activity::new(&context.timers, waits);
+    let socket = Socket::new(stream, activity.clone());
+    let Some(acceptor) = tls else {
+        let conn = ClientConn::new(open, info, None, activity);
+        return http1::serve(conn, socket).await;
+    };
+    let began = Instant::now();
+    let deadline = context.timers.deadline();
+    let accepted = accept::accept(&acceptor, &live, socket, &deadline, handshake_timeout).await;
+    context.timers.recycle(deadline);
+    drop((acceptor, live));
+    match accepted {
+        Ok((stream, tls)) => {
+            context.metrics.handshake(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
+            drop(context);
+            activity.handshake_done();
+            let http2 = tls.http2;
+            let conn = ClientConn::new(open, info, Some(tls), activity);
+            if http2 {
+                // Boxed: the state of an HTTP/2 connection is large, and most connections of a plain client are not.
+                Box::pin(http2::serve(conn, stream)).await;
+            } else {
+                http1::serve(conn, stream).await;
+            }
+        }
+        Err(error) => {
+            context.metrics.handshake_failed(error.label());
+            tracing::debug!(client = %info.client, error = %error, "no handshake");
+        }
+    }
+}
+
+/// The labels of failed handshakes, for metrics.
+pub const HANDSHAKE: &[&str] = &["timeout", "failed", "no_certificate"];
