@@ -1,1 +1,24 @@
-//! End-to-end tests: one binary, a module per feature.
+//! End-to-end tests: one binary, a module per feature; `support` holds the fixtures.
+//!
+//! `tests/run` installs what they need and runs them. A test that misses a program fails and says so.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::let_underscore_must_use,
+    reason = "a test stops at the first surprise"
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the rules are for src: tests read the environment, write files and spawn tasks"
+)]
+#![allow(
+    clippy::print_stderr,
+    reason = "a failed test prints the logs of its children"
+)]
+
+mod architecture;
+mod rig;
+mod support;

@@ -1,0 +1,50 @@
+"""The upstream application of the tests: tells what reached it.
+
+/          JSON: method, path, query, scheme, remote address, every HTTP_* variable, length of the body
+/big?n=    n bytes, streamed in pieces without a Content-Length
+/echo      the body as it came
+/slow?s=   answers after s seconds
+"""
+
+import json
+import time
+from urllib.parse import parse_qs
+
+PIECE = 65536
+
+
+def application(environ, start_response):
+    path = environ["PATH_INFO"]
+    query = parse_qs(environ["QUERY_STRING"])
+    if path == "/big":
+        start_response("200 OK", [("Content-Type", "application/octet-stream")])
+        return big(int(query["n"][0]))
+    body = environ["wsgi.input"].read()
+    if path == "/echo":
+        return answer(start_response, environ.get("CONTENT_TYPE", "application/octet-stream"), body)
+    if path == "/slow":
+        time.sleep(float(query["s"][0]))
+    seen = {
+        "method": environ["REQUEST_METHOD"],
+        "script_name": environ["SCRIPT_NAME"],
+        "path": path,
+        "query": environ["QUERY_STRING"],
+        "scheme": environ["wsgi.url_scheme"],
+        "protocol": environ["SERVER_PROTOCOL"],
+        "remote_addr": environ["REMOTE_ADDR"],
+        "headers": {name: value for name, value in environ.items() if name.startswith("HTTP_")},
+        "body_length": len(body),
+    }
+    return answer(start_response, "application/json", json.dumps(seen, indent=1).encode())
+
+
+def answer(start_response, content_type, body):
+    start_response("200 OK", [("Content-Type", content_type), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+def big(length):
+    while length > 0:
+        piece = min(length, PIECE)
+        yield b"x" * piece
+        length -= piece

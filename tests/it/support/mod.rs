@@ -1,0 +1,29 @@
+//! Fixtures: real servers, clients and certificates, made for one test and gone after it.
+//!
+//! Processes and the in-process origin start with a blocking call that returns when they answer;
+//! clients are async. Every fixture picks its own free port on 127.0.0.1, waits with a deadline, ends its
+//! children by process id on drop, and prints their logs when the test fails.
+#![allow(
+    dead_code,
+    reason = "a kit for all modules: some tools wait for their first user"
+)]
+
+pub(crate) mod bind;
+pub(crate) mod body;
+pub(crate) mod child;
+pub(crate) mod curl;
+pub(crate) mod dns;
+pub(crate) mod gunicorn;
+pub(crate) mod http;
+pub(crate) mod knot;
+pub(crate) mod origin;
+pub(crate) mod pebble;
+pub(crate) mod pki;
+pub(crate) mod port;
+pub(crate) mod portico;
+pub(crate) mod probe;
+pub(crate) mod program;
+pub(crate) mod raw;
+pub(crate) mod raw_origin;
+pub(crate) mod tls;
+pub(crate) mod wait;
