@@ -82,6 +82,28 @@ fn is_visible(char: char) -> bool {
     !char.is_control() && !turns_direction
 }
 
+/// The source expression (CSP) that allows the one style sheet of `template`, to compare with what is sent.
+#[cfg(test)]
+pub(crate) fn style_source(template: &str) -> String {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
+    let (_, after) = template.split_once("<style>").unwrap();
+    let (style, _) = after.split_once("</style>").unwrap();
+    assert!(
+        !style.contains("{{"),
+        "values in the style sheet would change its hash"
+    );
+    let suite = rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
+    let hash = suite
+        .tls13()
+        .unwrap()
+        .common
+        .hash_provider
+        .hash(style.as_bytes());
+    format!("'sha256-{}'", STANDARD.encode(hash.as_ref()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
