@@ -3,9 +3,11 @@
 //! | module | for | cost on the request path |
 //! |---|---|---|
 //! | [`log`] | people and alarms: what changed, what failed | none unless something is wrong |
+//! | [`access`] | one record per request | rendered into a buffer of the worker's own |
 //!
 //! Nothing here knows the configuration, and nothing here makes a worker wait for a disk or a pipe.
 
+pub mod access;
 pub mod log;
 
 /// The version of HTTP that a request came with.
