@@ -37,6 +37,25 @@ impl UnixTime {
     }
 }
 
+/// Milliseconds since 1970-01-01T00:00:00Z, for log records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnixMillis(pub u64);
+
+impl UnixMillis {
+    /// What the wall clock of this machine says; 0 before 1970.
+    #[must_use]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this module reads the wall clock"
+    )]
+    pub fn now() -> Self {
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Self(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
 impl fmt::Display for UnixTime {
     /// RFC 3339 in UTC, as in `2026-11-21T00:00:00Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,0 +1,285 @@
+//! Tests of the metrics: what a strict reader of the format makes of them.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a test stops at the first surprise"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::thread;
+
+use super::*;
+
+const LABELS: Labels = Labels {
+    refused: &["per_address", "total"],
+    handshake: &["alert", "deadline", "no_certificate"],
+    upstream: &["reset", "timeout"],
+    errors: &[
+        "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p",
+    ],
+};
+
+fn facts() -> Facts<'static> {
+    Facts {
+        version: "1.2.3",
+        started: UnixTime(1_795_219_200),
+        ready: true,
+        generation: 3,
+        reloads_ok: 2,
+        reloads_failed: 1,
+        access_log_lost: 5,
+        certificates: &[
+            CertificateFacts {
+                lineage: "example.com",
+                not_after: UnixTime(1_800_000_000),
+                placeholder: false,
+            },
+            CertificateFacts {
+                lineage: "exa\"mple.net",
+                not_after: UnixTime(-1),
+                placeholder: true,
+            },
+        ],
+    }
+}
+
+/// Family → its kind; sample with labels → value. Panics at anything the format forbids.
+type Parsed = (BTreeMap<String, String>, BTreeMap<String, f64>);
+
+fn parse(text: &str) -> Parsed {
+    let is_name = |name: &str| {
+        !name.is_empty()
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+            && !name.starts_with(|c: char| c.is_ascii_digit())
+    };
+    let (mut kinds, mut samples) = (BTreeMap::new(), BTreeMap::new());
+    let mut finished = BTreeSet::new();
+    let mut family = String::new();
+    let mut helped = None;
+    assert!(text.ends_with('\n'));
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, help) = rest.split_once(' ').unwrap();
+            assert!(
+                is_name(name) && !help.is_empty() && !help.contains('\\'),
+                "{line}"
+            );
+            helped = Some(name.to_owned());
+            continue;
+        }
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap();
+            assert_eq!(
+                helped.as_deref(),
+                Some(name),
+                "HELP stands right before TYPE"
+            );
+            assert!(finished.insert(family), "one block for each family");
+            family = name.to_owned();
+            assert!(
+                kinds.insert(family.clone(), kind.to_owned()).is_none(),
+                "{line}"
+            );
+            assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+            continue;
+        }
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        let value: f64 = value.parse().unwrap();
+        let name = series.split('{').next().unwrap();
+        let base = if kinds[&family] == "histogram" {
+            let suffixes = ["_bucket", "_sum", "_count"];
+            suffixes
+                .iter()
+                .find_map(|suffix| name.strip_suffix(suffix))
+                .unwrap()
+        } else {
+            name
+        };
+        assert_eq!(base, family, "samples stand in their family");
+        if let Some(labels) = series
+            .strip_prefix(name)
+            .and_then(|rest| rest.strip_prefix('{'))
+        {
+            let mut rest = labels.strip_suffix('}').unwrap();
+            while !rest.is_empty() {
+                let (label, tail) = rest.split_once("=\"").unwrap();
+                assert!(is_name(label), "{line}");
+                let mut escaped = false;
+                let end = tail.find(|c| {
+                    let ends = c == '"' && !escaped;
+                    escaped = c == '\\' && !escaped;
+                    ends
+                });
+                let (_value, tail) = tail.split_at(end.unwrap());
+                rest = tail.strip_prefix('"').unwrap();
+                rest = rest.strip_prefix(',').unwrap_or(rest);
+            }
+        }
+        assert!(
+            samples.insert(series.to_owned(), value).is_none(),
+            "twice: {line}"
+        );
+    }
+    (kinds, samples)
+}
+
+fn scrape(metrics: &Metrics) -> BTreeMap<String, f64> {
+    let mut out = String::new();
+    metrics.render(&mut out, &facts());
+    let (kinds, samples) = parse(&out);
+    for (name, _kind) in kinds.iter().filter(|(_, kind)| *kind == "histogram") {
+        let mut last = 0.0;
+        for bound in text_bounds() {
+            let bucket = samples[&format!("{name}_bucket{{le=\"{bound}\"}}")];
+            assert!(bucket >= last, "{name} {bound}");
+            last = bucket;
+        }
+        assert_eq!(
+            last.to_bits(),
+            samples[&format!("{name}_count")].to_bits(),
+            "{name}"
+        );
+    }
+    samples
+}
+
+fn text_bounds() -> Vec<String> {
+    let seconds = shard::BOUNDS_US
+        .iter()
+        .map(|us| (*us as f64 / 1e6).to_string());
+    seconds.chain(["+Inf".to_owned()]).collect()
+}
+
+#[test]
+fn every_series_is_there_from_the_start() {
+    let (metrics, _shards) = Metrics::new(2, LABELS);
+    let samples = scrape(&metrics);
+    for series in [
+        "portico_connections_accepted_total",
+        "portico_connections_refused_total{reason=\"per_address\"}",
+        "portico_connections_refused_total{reason=\"other\"}",
+        "portico_requests_total{protocol=\"HTTP/2\",status=\"5xx\"}",
+        "portico_errors_total{error=\"p\"}",
+        "portico_errors_total{error=\"other\"}",
+        "portico_tunnels_open",
+    ] {
+        assert_eq!(samples.get(series), Some(&0.0), "{series}");
+    }
+    assert_eq!(samples["portico_build_info{version=\"1.2.3\"}"], 1.0);
+    assert_eq!(
+        samples["portico_config_reloads_total{result=\"failed\"}"],
+        1.0
+    );
+    let lineage = "portico_certificate_not_after_seconds{lineage=\"exa\\\"mple.net\"}";
+    assert_eq!(samples[lineage], -1.0);
+}
+
+#[test]
+fn shards_add_up_and_unknown_labels_count_as_other() {
+    let (metrics, shards) = Metrics::new(3, LABELS);
+    let before = scrape(&metrics).len();
+    thread::scope(|scope| {
+        for shard in shards {
+            scope.spawn(move || {
+                for _ in 0..1000 {
+                    shard.connection_opened();
+                    shard.request(Protocol::Http2, 204, 700);
+                    shard.request(Protocol::Http11, 0, 61_000_000);
+                    shard.edge_error("p");
+                    shard.edge_error("chosen by a client");
+                    shard.upstream_first_byte(500);
+                    shard.moved(10, 20);
+                    shard.tunnel_opened();
+                }
+                shard.refused("total");
+                shard.handshake_failed("deadline");
+                shard.handshake(2_000);
+                shard.upstream_failed("reset");
+                shard.upstream_connected();
+                shard.upstream_connect_failed();
+                shard.upstream_reused();
+                shard.access_log_dropped(7);
+                shard.connection_closed();
+                shard.tunnel_closed();
+            });
+        }
+    });
+    let samples = scrape(&metrics);
+    assert_eq!(samples.len(), before, "no event makes a series");
+    for (series, value) in [
+        ("portico_connections_accepted_total", 3000.0),
+        ("portico_connections_open", 2997.0),
+        ("portico_connections_refused_total{reason=\"total\"}", 3.0),
+        (
+            "portico_tls_handshake_failures_total{class=\"deadline\"}",
+            3.0,
+        ),
+        ("portico_tls_handshake_duration_seconds_count", 3.0),
+        ("portico_tls_handshake_duration_seconds_sum", 0.006),
+        (
+            "portico_requests_total{protocol=\"HTTP/2\",status=\"2xx\"}",
+            3000.0,
+        ),
+        (
+            "portico_requests_total{protocol=\"HTTP/1.1\",status=\"none\"}",
+            3000.0,
+        ),
+        (
+            "portico_request_duration_seconds_bucket{le=\"0.0005\"}",
+            0.0,
+        ),
+        (
+            "portico_request_duration_seconds_bucket{le=\"0.001\"}",
+            3000.0,
+        ),
+        ("portico_request_duration_seconds_bucket{le=\"60\"}", 3000.0),
+        ("portico_request_duration_seconds_count", 6000.0),
+        ("portico_request_duration_seconds_sum", 183_002.1),
+        (
+            "portico_upstream_first_byte_seconds_bucket{le=\"0.0005\"}",
+            3000.0,
+        ),
+        ("portico_errors_total{error=\"p\"}", 3000.0),
+        ("portico_errors_total{error=\"other\"}", 3000.0),
+        ("portico_received_bytes_total", 30_000.0),
+        ("portico_sent_bytes_total", 60_000.0),
+        ("portico_upstream_connects_total{result=\"ok\"}", 3.0),
+        ("portico_upstream_connects_total{result=\"failed\"}", 3.0),
+        ("portico_upstream_reused_total", 3.0),
+        ("portico_upstream_failures_total{kind=\"reset\"}", 3.0),
+        ("portico_tunnels_open", 2997.0),
+        ("portico_access_log_dropped_total", 21.0),
+    ] {
+        assert_eq!(samples[series].to_bits(), f64::to_bits(value), "{series}");
+    }
+}
+
+#[test]
+fn a_scrape_while_workers_write_is_consistent() {
+    let (metrics, shards) = Metrics::new(2, LABELS);
+    thread::scope(|scope| {
+        for shard in shards {
+            scope.spawn(move || {
+                for us in 0..200_000 {
+                    shard.request(Protocol::Http2, 200, us);
+                }
+            });
+        }
+        for _ in 0..20 {
+            scrape(&metrics);
+        }
+    });
+    assert_eq!(
+        scrape(&metrics)["portico_request_duration_seconds_count"],
+        400_000.0
+    );
+}
+
+#[test]
+fn shards_share_no_cache_line() {
+    let (metrics, _shards) = Metrics::new(4, LABELS);
+    for cells in &metrics.shards {
+        assert_eq!(Arc::as_ptr(cells).addr() % 128, 0);
+        assert_eq!(size_of::<Cells>() % 128, 0);
+        assert_eq!(std::ptr::from_ref(cells.errors.at(0)).addr() % 128, 0);
+    }
+}
