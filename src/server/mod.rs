@@ -1,5 +1,247 @@
 //! Assembly: workers, control plane, reload, drain, admin and systemd.
+//!
+//! [`start`] binds every socket, builds the first snapshot and starts the workers; what can fail, fails before the
+//! first connection is accepted. [`Running::run`] is the control plane: it waits for signals, watches certificates and
+//! tenants, and ends with a drain. It publishes and never touches a connection.
 
+pub mod admin;
 pub mod certs;
 pub mod connection;
+pub mod control;
+pub mod reload;
+pub mod status;
+pub mod systemd;
 pub mod worker;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::thread::JoinHandle;
+
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+use self::certs::Certs;
+use self::connection::{Door, HANDSHAKE};
+use self::reload::Reload;
+use self::status::Status;
+use self::worker::{Own, REFUSED, Shared, Socket};
+use crate::cert::live::{Live, Table};
+use crate::cert::store::Store;
+use crate::cert::store::file::FileStore;
+use crate::config::{AccessLog as AccessLogSetting, Config};
+use crate::net::listener::{self, ListenError};
+use crate::net::permit::Permits;
+use crate::proxy::error::LABELS;
+use crate::snapshot::{BuildError, Current, Snapshot};
+use crate::telemetry::access::{AccessLog, AccessSink};
+use crate::telemetry::metrics::{Labels, Metrics};
+use crate::tls::server_config::server_config;
+
+/// Files that the process keeps open besides connections: sockets, logs, certificates, the runtime's own.
+const OTHER_FILES: u64 = 256;
+
+/// Why the proxy does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// An address.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The admin listener.
+    #[error(transparent)]
+    Admin(#[from] admin::BindError),
+    /// Tenants, or a value in the configuration.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The access log.
+    #[error("cannot open the access log: {0}\n  hint: the directory must exist and be writable for this user; see `log.access`")]
+    AccessLog(#[source] io::Error),
+    /// TLS.
+    #[error("cannot set up TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The system.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Where the certificates come from.
+#[derive(Debug)]
+pub enum CertSource {
+    /// The store in the state directory.
+    Store,
+    /// These, which never change (the demo).
+    Fixed(Table),
+}
+
+/// How to run.
+#[derive(Debug)]
+pub struct Options {
+    /// The configuration.
+    pub config: Config,
+    /// Read again on SIGHUP; none if there is no file.
+    pub config_file: Option<PathBuf>,
+    /// Certificates.
+    pub certs: CertSource,
+}
+
+/// A proxy whose workers accept connections.
+#[derive(Debug)]
+pub struct Running {
+    shared: Shared,
+    workers: Vec<JoinHandle<()>>,
+    pulses: Vec<Arc<AtomicU64>>,
+    access_log: Arc<AccessLog>,
+    admin: Option<admin::AdminListener>,
+    status: Arc<Status>,
+    reload: Reload,
+    /// Addresses of the https listeners, as bound.
+    pub https: Vec<SocketAddr>,
+    /// Addresses of the plain listeners, as bound.
+    pub http: Vec<SocketAddr>,
+}
+
+/// Binds, builds and starts.
+///
+/// # Errors
+/// [`StartError`]; nothing is left behind.
+pub fn start(options: Options) -> Result<Running, StartError> {
+    let Options { config, config_file, certs } = options;
+    let workers = config.server.workers.unwrap_or_else(cores);
+    let instance = format!("{:08x}", random() >> 32);
+    let current = Arc::new(Current::new(Snapshot::build(&config, 1, &instance)?));
+    let live = Arc::new(Live::default());
+    let certs = match certs {
+        CertSource::Store => {
+            let store: Box<dyn Store> = Box::new(FileStore::new(&config.state_dir));
+            let mut certs = Certs::new(store, Arc::clone(&live));
+            certs.refresh(&config.domains);
+            Some(certs)
+        }
+        CertSource::Fixed(table) => {
+            live.publish(table);
+            None
+        }
+    };
+    let access_log = Arc::new(AccessLog::start(sink(&config.log.access)).map_err(StartError::AccessLog)?);
+    let admin = admin::AdminListener::bind(&config.listen.admin)?;
+    let mut bound = Bound::new(&config, workers)?;
+    let permits = Permits::new(most_connections(&config), config.limits.connections_per_address);
+    let shared = Shared {
+        current: Arc::clone(&current),
+        live: Arc::clone(&live),
+        tls: server_config(Arc::clone(&live))?,
+        permits: Arc::clone(&permits),
+        drain: CancellationToken::new(),
+        stop: CancellationToken::new(),
+    };
+    let labels = Labels { refused: REFUSED, handshake: HANDSHAKE, upstream: LABELS, errors: LABELS };
+    let (metrics, shards) = Metrics::new(workers, labels);
+    let mut threads = Vec::new();
+    let mut pulses = Vec::new();
+    for (index, metrics) in shards.into_iter().enumerate() {
+        let pulse = Arc::new(AtomicU64::new(0));
+        pulses.push(Arc::clone(&pulse));
+        let own = Own {
+            index,
+            sockets: bound.take(index),
+            log: access_log.writer(),
+            metrics,
+            seed: random(),
+            pulse,
+        };
+        threads.push(worker::start(shared.clone(), own)?);
+    }
+    let status = Status::new(&config, workers, &bound, metrics, Arc::clone(&current), live, Arc::clone(&access_log));
+    let reload = Reload::new(config, config_file, instance, current, permits, certs);
+    Ok(Running {
+        shared,
+        workers: threads,
+        pulses,
+        access_log,
+        admin,
+        status: Arc::new(status),
+        reload,
+        https: bound.https,
+        http: bound.http,
+    })
+}
+
+/// The bound sockets, by worker.
+struct Bound {
+    sockets: Vec<Vec<Socket>>,
+    https: Vec<SocketAddr>,
+    http: Vec<SocketAddr>,
+}
+
+impl Bound {
+    fn new(config: &Config, workers: usize) -> Result<Self, StartError> {
+        let mut bound = Self { sockets: (0..workers).map(|_| Vec::new()).collect(), https: Vec::new(), http: Vec::new() };
+        let public = config.listen.public_port;
+        for &address in &config.listen.https {
+            let own = bound.bind(address, workers, |port| {
+                let port = public.unwrap_or(port);
+                Door { https: true, public_port: port, https_port: port }
+            })?;
+            bound.https.push(own);
+        }
+        let https_port = public.or_else(|| bound.https.first().map(SocketAddr::port)).unwrap_or(443);
+        for &address in &config.listen.http {
+            let own = bound.bind(address, workers, |port| Door { https: false, public_port: port, https_port })?;
+            bound.http.push(own);
+        }
+        Ok(bound)
+    }
+
+    fn bind(
+        &mut self,
+        address: SocketAddr,
+        workers: usize,
+        door: impl Fn(u16) -> Door,
+    ) -> Result<SocketAddr, StartError> {
+        let sockets = listener::bind(address, workers)?;
+        let own = sockets.first().map_or(Ok(address), std::net::TcpListener::local_addr)?;
+        for (worker, socket) in self.sockets.iter_mut().zip(sockets) {
+            worker.push(Socket { socket, door: door(own.port()) });
+        }
+        Ok(own)
+    }
+
+    fn take(&mut self, worker: usize) -> Vec<Socket> {
+        self.sockets.get_mut(worker).map(std::mem::take).unwrap_or_default()
+    }
+}
+
+fn sink(setting: &AccessLogSetting) -> AccessSink {
+    match setting {
+        AccessLogSetting::Off => AccessSink::Off,
+        AccessLogSetting::Stdout => AccessSink::Stdout,
+        AccessLogSetting::File(path) => AccessSink::File(path.clone()),
+    }
+}
+
+/// The cores that this process may use.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Client connections at once: as set, or as many as the files allow when each needs a second one to the app.
+/// The soft limit of files is raised to the hard one first.
+fn most_connections(config: &Config) -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if limit.current != limit.maximum && setrlimit(Resource::Nofile, raised).is_err() {
+        tracing::warn!("the limit of open files cannot be raised to the hard limit");
+    }
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20);
+    let derived = usize::try_from(files.saturating_sub(OTHER_FILES) / 2).unwrap_or(usize::MAX).max(16);
+    config.limits.connections.unwrap_or(derived)
+}
+
+/// 64 bits nobody can foresee, from the standard library's own source of random keys.
+fn random() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
+}

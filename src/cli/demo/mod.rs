@@ -1,8 +1,8 @@
-//! `portico demo`: the edge, with a certificate of its own making, before a built-in sample app. To come, but for
-//! the app and the text that says what to try.
+//! `portico demo`: the edge, with a certificate of its own making, before a built-in sample app.
 
 pub mod app;
 mod received;
+pub mod start;
 
 use std::path::Path;
 

@@ -1,0 +1,66 @@
+//! What may stand on the command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Edge proxy for multi-tenant SaaS: wildcard certificate by ACME DNS-01, TLS, and a tenant header nobody can forge.
+#[derive(Debug, Parser)]
+#[command(
+    name = "portico",
+    version,
+    arg_required_else_help = true,
+    after_help = "\
+First steps:
+  portico demo                                       try it, without configuration and without root
+  portico check --config /etc/portico/portico.toml   find every mistake in a configuration
+  portico cert issue --config /etc/portico/portico.toml
+  portico run --config /etc/portico/portico.toml
+
+Exit codes: 0 done or nothing to do; 1 failed; 2 wrong usage or configuration, or an operator is needed;
+75 waiting, try again later."
+)]
+pub struct Args {
+    /// The verb.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Serve until SIGTERM; SIGHUP reads the configuration again
+    Run(ConfigFile),
+    /// Check a configuration, and everything it names, without serving
+    Check(ConfigFile),
+    /// Serve a sample app on this machine with a certificate made here
+    Demo(Demo),
+    /// Print the version
+    Version,
+}
+
+/// The configuration file.
+#[derive(Debug, clap::Args)]
+pub struct ConfigFile {
+    /// Configuration file
+    #[arg(short, long, value_name = "FILE", default_value = "/etc/portico/portico.toml")]
+    pub config: PathBuf,
+}
+
+/// Options of the demo.
+#[derive(Debug, clap::Args)]
+pub struct Demo {
+    /// Address of the https listener
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443")]
+    pub https: SocketAddr,
+    /// Address of the listener that redirects to https
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub http: SocketAddr,
+    /// Where the demo keeps its certificate authority and certificates
+    #[arg(long, value_name = "DIR", default_value = "certs")]
+    pub dir: PathBuf,
+    /// Get the certificate through ACME from a Pebble server on this machine (needs `pebble` on PATH)
+    #[arg(long)]
+    pub acme: bool,
+}

@@ -1,0 +1,149 @@
+//! Reload: read, check and build everything, then one store. What fails changes nothing.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use thiserror::Error;
+
+use super::certs::Certs;
+use super::most_connections;
+use crate::config::{Config, ConfigError, TenantSource};
+use crate::net::permit::Permits;
+use crate::snapshot::{BuildError, Current, Snapshot};
+
+/// Why a reload changed nothing.
+#[derive(Debug, Error)]
+pub enum ReloadError {
+    /// There is no configuration file (the demo).
+    #[error("there is no configuration file to read again")]
+    NoFile,
+    /// The file.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// What the file names.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+}
+
+/// Everything that a reload reads and publishes.
+#[derive(Debug)]
+pub struct Reload {
+    config: Config,
+    file: Option<PathBuf>,
+    instance: String,
+    current: Arc<Current>,
+    permits: Arc<Permits>,
+    certs: Option<Certs>,
+    tenants_seen: Option<Stamp>,
+    generation: u64,
+}
+
+/// What changes when a file is replaced or written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    modified: Option<SystemTime>,
+    length: u64,
+    inode: u64,
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt;
+        // Follows links, so a switched link is a change too.
+        let meta = std::fs::metadata(path).ok()?;
+        Some(Self { modified: meta.modified().ok(), length: meta.len(), inode: meta.ino() })
+    }
+}
+
+impl Reload {
+    /// `config` is in effect as generation 1.
+    #[must_use]
+    pub fn new(
+        config: Config,
+        file: Option<PathBuf>,
+        instance: String,
+        current: Arc<Current>,
+        permits: Arc<Permits>,
+        certs: Option<Certs>,
+    ) -> Self {
+        let tenants_seen = tenant_file(&config).and_then(Stamp::of);
+        Self { config, file, instance, current, permits, certs, tenants_seen, generation: 1 }
+    }
+
+    /// The configuration in effect.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Reads the file again and puts it into effect. Returns the keys that have changed but take a restart.
+    ///
+    /// # Errors
+    /// [`ReloadError`]; nothing has changed.
+    pub fn run(&mut self) -> super::control::Outcome {
+        let file = self.file.as_ref().ok_or(ReloadError::NoFile)?;
+        let mut config = Config::load(file)?;
+        let restart = keep_what_takes_a_restart(&self.config, &mut config);
+        let snapshot = Snapshot::build(&config, self.generation + 1, &self.instance)?;
+        self.generation += 1;
+        self.tenants_seen = tenant_file(&config).and_then(Stamp::of);
+        self.current.publish(snapshot);
+        self.permits.set_limits(most_connections(&config), config.limits.connections_per_address);
+        if let Some(certs) = &self.certs {
+            certs.load(&config.domains);
+        }
+        self.config = config;
+        Ok(restart)
+    }
+
+    /// Looks for certificates and tenants that have changed on disk.
+    pub fn watch(&mut self) {
+        if let Some(certs) = &mut self.certs {
+            certs.refresh(&self.config.domains);
+        }
+        let Some(path) = tenant_file(&self.config) else { return };
+        let stamp = Stamp::of(path);
+        if stamp == self.tenants_seen {
+            return;
+        }
+        // Noted also if the file is bad, so that one bad file is one line in the log and not one each second.
+        self.tenants_seen = stamp;
+        match Snapshot::build(&self.config, self.generation + 1, &self.instance) {
+            Ok(snapshot) => {
+                self.generation += 1;
+                tracing::info!(tenants = snapshot.resolver.directory().len(), "tenants read again");
+                self.current.publish(snapshot);
+            }
+            Err(error) => tracing::error!("the tenants stay as they were: {error}"),
+        }
+    }
+}
+
+fn tenant_file(config: &Config) -> Option<&Path> {
+    match &config.tenants.source {
+        TenantSource::File(path) => Some(path),
+        TenantSource::Pattern => None,
+    }
+}
+
+/// Settings that are bound to sockets, threads and files. They stay as they are, whole, and are named.
+fn keep_what_takes_a_restart(old: &Config, new: &mut Config) -> Vec<&'static str> {
+    let mut keys = Vec::new();
+    let mut keep = |key, changed: bool| {
+        if changed {
+            keys.push(key);
+        }
+    };
+    keep("state_dir", old.state_dir != new.state_dir);
+    keep("listen", old.listen != new.listen);
+    keep("log", old.log != new.log);
+    keep("server.workers", old.server.workers != new.server.workers);
+    keep("acme", old.acme != new.acme);
+    new.state_dir.clone_from(&old.state_dir);
+    new.listen = old.listen.clone();
+    new.log = old.log.clone();
+    new.server.workers = old.server.workers;
+    new.acme = old.acme.clone();
+    keys
+}

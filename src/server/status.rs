@@ -1,0 +1,195 @@
+//! What the admin listener and systemd are told.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::{Value, json};
+
+use super::admin::AdminSource;
+use super::control::Outcome;
+use super::{Bound, certs};
+use crate::cert::live::Live;
+use crate::clock::UnixTime;
+use crate::config::Config;
+use crate::snapshot::Current;
+use crate::telemetry::access::AccessLog;
+use crate::telemetry::metrics::{CertificateFacts, Facts, Metrics};
+
+/// Everything there is to tell.
+#[derive(Debug)]
+pub struct Status {
+    metrics: Metrics,
+    current: Arc<Current>,
+    live: Arc<Live>,
+    access_log: Arc<AccessLog>,
+    started: UnixTime,
+    workers: usize,
+    https: Vec<SocketAddr>,
+    http: Vec<SocketAddr>,
+    acme: &'static str,
+    draining: AtomicBool,
+    reloads_ok: AtomicU64,
+    reloads_failed: AtomicU64,
+    /// Written by the control plane, read by the admin listener; held for a copy only.
+    last_reload: Mutex<Option<Value>>,
+}
+
+impl Status {
+    pub(super) fn new(
+        config: &Config,
+        workers: usize,
+        bound: &Bound,
+        metrics: Metrics,
+        current: Arc<Current>,
+        live: Arc<Live>,
+        access_log: Arc<AccessLog>,
+    ) -> Self {
+        Self {
+            metrics,
+            current,
+            live,
+            access_log,
+            started: UnixTime::now(),
+            workers,
+            https: bound.https.clone(),
+            http: bound.http.clone(),
+            acme: match config.acme.run {
+                crate::config::AcmeRun::Timer => "timer",
+                crate::config::AcmeRun::Daemon => "daemon",
+                crate::config::AcmeRun::Off => "off",
+            },
+            draining: AtomicBool::new(false),
+            reloads_ok: AtomicU64::new(0),
+            reloads_failed: AtomicU64::new(0),
+            last_reload: Mutex::new(None),
+        }
+    }
+
+    /// Whether clients can be served.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready().is_ok()
+    }
+
+    /// The state in one line, for `systemctl status`.
+    #[must_use]
+    pub fn line(&self) -> String {
+        if let Err(reasons) = self.ready() {
+            return reasons.join("; ");
+        }
+        let table = self.live.table();
+        let soonest = table.all().iter().map(|served| served.not_after).min();
+        let generation = self.current.load().generation;
+        match soonest {
+            Some(end) => format!("serving; configuration {generation}, certificates valid until {end}"),
+            None => format!("serving; configuration {generation}"),
+        }
+    }
+
+    /// The drain has begun.
+    pub fn note_draining(&self) {
+        self.draining.store(true, Relaxed);
+    }
+
+    /// A reload is over.
+    pub fn note_reload(&self, outcome: &Outcome) {
+        let counter = if outcome.is_ok() { &self.reloads_ok } else { &self.reloads_failed };
+        counter.fetch_add(1, Relaxed);
+        let at = UnixTime::now().to_string();
+        let value = match outcome {
+            Ok(restart) => json!({ "ok": true, "at": at, "needs_restart": restart }),
+            Err(error) => json!({ "ok": false, "at": at, "error": error.to_string() }),
+        };
+        *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+    }
+
+    fn certificates(&self) -> Vec<Value> {
+        let now = UnixTime::now();
+        let table = self.live.table();
+        let rows = table.all().iter().map(|served| {
+            json!({
+                "lineage": served.lineage,
+                "names": served.names.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "serial": served.serial,
+                "not_before": served.not_before.to_string(),
+                "not_after": served.not_after.to_string(),
+                "seconds_left": served.not_after.seconds_since(now),
+                "generation": served.generation,
+                "placeholder": served.placeholder,
+            })
+        });
+        rows.collect()
+    }
+}
+
+impl AdminSource for Status {
+    fn ready(&self) -> Result<(), Vec<String>> {
+        let mut reasons = certs::missing(&self.live, UnixTime::now());
+        if self.live.table().all().is_empty() {
+            reasons.push("no certificate is loaded".to_owned());
+        }
+        if self.draining.load(Relaxed) {
+            reasons.push("draining".to_owned());
+        }
+        if reasons.is_empty() { Ok(()) } else { Err(reasons) }
+    }
+
+    fn status(&self) -> Value {
+        let snapshot = self.current.load();
+        let now = UnixTime::now();
+        let directory = snapshot.resolver.directory();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "pid": std::process::id(),
+            "state": self.line(),
+            "generation": snapshot.generation,
+            "started": self.started.to_string(),
+            "uptime_seconds": now.seconds_since(self.started),
+            "workers": self.workers,
+            "listeners": {
+                "https": self.https.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "http": self.http.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            },
+            "domains": snapshot.domains.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "certificates": self.certificates(),
+            "acme": { "run": self.acme },
+            "upstreams": snapshot.upstream.servers.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "tenants": { "source": directory.source(), "count": directory.len() },
+            "last_reload": *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner),
+        })
+    }
+
+    fn metrics(&self) -> String {
+        let table = self.live.table();
+        let certificates: Vec<_> = table
+            .all()
+            .iter()
+            .map(|served| CertificateFacts {
+                lineage: &served.lineage,
+                not_after: served.not_after,
+                placeholder: served.placeholder,
+            })
+            .collect();
+        let mut out = String::new();
+        self.metrics.render(
+            &mut out,
+            &Facts {
+                version: env!("CARGO_PKG_VERSION"),
+                started: self.started,
+                ready: self.is_ready(),
+                generation: self.current.load().generation,
+                reloads_ok: self.reloads_ok.load(Relaxed),
+                reloads_failed: self.reloads_failed.load(Relaxed),
+                access_log_lost: self.access_log.lost(),
+                certificates: &certificates,
+            },
+        );
+        // Prometheus' text format ends with a line feed.
+        if !out.ends_with('\n') {
+            let _infallible = writeln!(out);
+        }
+        out
+    }
+}
