@@ -1,1 +1,3 @@
-//! To come.
+//! Assembly of the running process. So far: what it tells the service manager.
+
+pub mod systemd;
