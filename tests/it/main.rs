@@ -21,4 +21,5 @@
 
 mod architecture;
 mod rig;
+mod systemd;
 mod support;
