@@ -1,7 +1,9 @@
 //! Files and what is said about them: every sample loads, every bad file has its exact report.
 
 mod acme;
+mod arbitrary;
 mod good;
+mod samples;
 mod shape;
 mod upstream;
 mod values;
