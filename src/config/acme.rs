@@ -1,8 +1,14 @@
-//! `[acme]` and `[acme.dns]`: where certificates come from.
+//! `[acme]`: where certificates come from.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+
+use http::Uri;
+
+use super::dns::Dns;
+use super::problem::Flaw;
+use super::reader::Reader;
+use super::value;
+use crate::host::Host;
 
 /// The ACME client's settings.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,51 +38,6 @@ pub enum AcmeRun {
     Off,
 }
 
-/// How the TXT records of DNS-01 are published.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Dns {
-    /// The way to publish.
-    pub provider: DnsProvider,
-    /// The zone that holds the records. Default: none, found by a walk over SOA records.
-    pub zone: Option<String>,
-    /// Waited at least, after the records are visible. Default `0s`.
-    pub propagation_floor: Duration,
-    /// Waited at most for all authoritative servers to show the records. Default `120s`.
-    pub propagation_timeout: Duration,
-    /// Resolvers used to find the authoritative servers. Default: empty, the system's.
-    pub resolvers: Vec<SocketAddr>,
-}
-
-/// The ways to publish a TXT record.
-#[derive(Debug, Clone, PartialEq)]
-pub enum DnsProvider {
-    /// `"rfc2136"`: dynamic update signed with TSIG; `credentials` names an ini file with certbot's keys
-    /// `dns_rfc2136_server`, `dns_rfc2136_port`, `dns_rfc2136_name`, `dns_rfc2136_secret`, `dns_rfc2136_algorithm`.
-    Rfc2136 {
-        /// The ini file.
-        credentials: PathBuf,
-    },
-    /// `"responder"`: Portico answers for the delegated `_acme-challenge` zone itself while an order runs.
-    Responder {
-        /// UDP and TCP addresses to answer on. Default `["[::]:53"]`.
-        listen: Vec<SocketAddr>,
-        /// The name that the delegation's NS record points to, answered in SOA and NS. Default: none, `ns.` + zone.
-        name_server: Option<String>,
-    },
-    /// `"digitalocean"`: the API; `credentials` names an ini file with `dns_digitalocean_token`.
-    DigitalOcean {
-        /// The ini file.
-        credentials: PathBuf,
-    },
-    /// `"exec"`: a hook of the operator's, called with certbot's variables.
-    Exec {
-        /// Program and arguments.
-        command: Vec<String>,
-    },
-    /// `"manual"`: the record is printed and a person publishes it.
-    Manual,
-}
-
 impl Default for Acme {
     fn default() -> Self {
         Self {
@@ -88,4 +49,105 @@ impl Default for Acme {
             dns: None,
         }
     }
+}
+
+const RUNS: &[(&str, AcmeRun)] = &[
+    ("timer", AcmeRun::Timer),
+    ("daemon", AcmeRun::Daemon),
+    ("off", AcmeRun::Off),
+];
+
+impl Acme {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        let mut section = reader.section("acme");
+        let mut acme = Self {
+            email: section.maybe_text("email", "none", "Contact given to the CA", parse_email),
+            ..Self::default()
+        };
+        section.text(
+            "directory",
+            &mut acme.directory,
+            "The CA's directory URL",
+            parse_directory,
+        );
+        acme.ca_file = section.maybe_path(
+            "ca_file",
+            "none",
+            "Extra root certificates (PEM) for the connection to the CA, for a private CA",
+        );
+        acme.profile = section.maybe_text(
+            "profile",
+            "the CA's own choice",
+            "Certificate profile to ask for, as in `tlsserver`",
+            parse_profile,
+        );
+        let clear = section.choice(
+            "run",
+            &mut acme.run,
+            RUNS,
+            "Who renews: the systemd `timer`, a task in the proxy (`daemon`), or nobody (`off`)",
+        );
+        acme.dns = Dns::read(reader);
+        if clear && acme.run != AcmeRun::Off && !reader.has("acme.dns") {
+            let hint = "add `[acme.dns]` with a `provider`, or set `run = \"off\"` and use `portico cert import`";
+            reader.section("acme.dns").missing("provider", hint);
+        }
+        acme
+    }
+}
+
+fn parse_email(text: &str) -> Result<String, Flaw> {
+    let hint = "write one address, as in `ops@example.com`";
+    if let Some(address) = text.strip_prefix("mailto:") {
+        return Err(Flaw::new(
+            "an address without `mailto:` is needed",
+            format!("write `{}`", value::shorten(address)),
+        ));
+    }
+    let valid = text.split_once('@').is_some_and(|(user, domain)| {
+        let user = !user.is_empty()
+            && user
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && !b",;<>()\"".contains(&byte));
+        user && Host::parse(domain).is_ok_and(|domain| domain.as_str().contains('.'))
+    });
+    if valid {
+        Ok(text.to_owned())
+    } else {
+        Err(Flaw::new("not an e-mail address", hint))
+    }
+}
+
+fn parse_directory(text: &str) -> Result<String, Flaw> {
+    let uri = text.parse::<Uri>().ok();
+    let authority = uri.as_ref().and_then(Uri::authority);
+    if authority.is_some_and(|all| all.as_str().contains('@')) {
+        return Err(Flaw::new(
+            "a user name or password in the URL",
+            "remove everything up to the `@`",
+        )
+        .hidden());
+    }
+    if uri.as_ref().and_then(Uri::scheme_str) != Some("https")
+        || authority.is_none_or(|all| all.host().is_empty())
+    {
+        let hint = match text {
+            "staging" | "letsencrypt-staging" => {
+                "write `https://acme-staging-v02.api.letsencrypt.org/directory`"
+            }
+            _ => "write the whole address, as in `https://acme-v02.api.letsencrypt.org/directory`",
+        };
+        return Err(Flaw::new("not an `https://` URL", hint));
+    }
+    Ok(text.to_owned())
+}
+
+fn parse_profile(text: &str) -> Result<String, Flaw> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Flaw::new(
+            "not the name of a profile",
+            "write one word, as in `tlsserver`, or remove the key",
+        ));
+    }
+    Ok(text.to_owned())
 }

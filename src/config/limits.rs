@@ -1,7 +1,10 @@
 //! `[limits]`: deadlines and caps. Every wait on a peer has one; all are by progress, none by total time.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::reader::Reader;
+use super::value::TIMEOUT;
 use crate::units::ByteSize;
 
 /// Deadlines and caps.
@@ -47,5 +50,85 @@ impl Default for Limits {
             body_size: None,
             http2_streams: 100,
         }
+    }
+}
+
+/// A tunnel may be silent for longer than anything else.
+const LONGEST_TUNNEL: Duration = Duration::from_secs(7 * 86400);
+/// Below, ordinary cookies do not fit; above, one connection takes too much memory.
+const HEADER_SIZES: RangeInclusive<ByteSize> = ByteSize(4 << 10)..=ByteSize(1 << 20);
+
+impl Limits {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        let mut section = reader.section("limits");
+        let mut limits = Self {
+            connections: section.maybe_number(
+                "connections",
+                "as many as the limit of open files allows",
+                1..=10_000_000,
+                "Client connections at once",
+            ),
+            ..Self::default()
+        };
+        section.number(
+            "connections_per_address",
+            &mut limits.connections_per_address,
+            0..=10_000_000,
+            "Client connections at once from one address (/64 for IPv6); 0 is no limit",
+        );
+        for (name, slot, meaning) in [
+            (
+                "handshake_timeout",
+                &mut limits.handshake_timeout,
+                "Longest TLS handshake",
+            ),
+            (
+                "header_timeout",
+                &mut limits.header_timeout,
+                "Longest wait for a whole request head",
+            ),
+            (
+                "body_timeout",
+                &mut limits.body_timeout,
+                "Longest wait for the next bytes of a request body, and for the client to take bytes of an answer",
+            ),
+            (
+                "idle_timeout",
+                &mut limits.idle_timeout,
+                "How long a connection without a request is kept",
+            ),
+            (
+                "stream_timeout",
+                &mut limits.stream_timeout,
+                "Longest silence of the app in the middle of an answer",
+            ),
+        ] {
+            section.duration(name, slot, TIMEOUT, meaning);
+        }
+        section.duration(
+            "tunnel_timeout",
+            &mut limits.tunnel_timeout,
+            *TIMEOUT.start()..=LONGEST_TUNNEL,
+            "Longest silence on an upgraded connection (WebSocket), both ways",
+        );
+        section.size(
+            "header_size",
+            &mut limits.header_size,
+            HEADER_SIZES,
+            "Largest request head",
+        );
+        limits.body_size = section.maybe_size(
+            "body_size",
+            "no limit",
+            ByteSize(1)..=ByteSize(1 << 40),
+            "Largest request body; bodies are streamed, not stored",
+        );
+        section.number(
+            "http2_streams",
+            &mut limits.http2_streams,
+            1..=10_000,
+            "HTTP/2 streams at once on one connection",
+        );
+        limits
     }
 }

@@ -1,27 +1,44 @@
 //! What the operator wants, as checked values.
 //!
-//! `portico.toml` → `file` (serde mirror, unknown keys are errors) → validation (every problem at once, each with
-//! line, key, value and a hint) → [`Config`]. One file per section holds the section's fields, defaults and
-//! documentation. Nothing here opens sockets or reads anything but the configuration file and what it names.
-//! What a [`Config`] says has been checked for shape; whether an address can be bound or a directory written is found
-//! out by the floors above.
+//! `portico.toml` → `file` (TOML with positions) → `reader` (typed values; unknown keys, wrong types and bad values in
+//! one report, each with line, key, value and a hint) → [`Config`]. One file per section holds the section's fields,
+//! defaults, documentation and rules. Nothing here opens sockets or reads anything but the configuration file and the
+//! credential files that it names. What a [`Config`] says has been checked for shape; whether an address can be bound
+//! or a directory written is found out by the floors above.
 
 mod acme;
+mod dns;
+mod file;
 mod http;
 mod limits;
 mod listen;
 mod log;
+mod problem;
+mod reader;
+mod reference;
+mod secret;
+mod section;
 mod server;
 mod tenants;
+mod unknown;
 mod upstream;
+mod value;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 
-pub use self::acme::{Acme, AcmeRun, Dns, DnsProvider};
+pub use self::acme::{Acme, AcmeRun};
+pub use self::dns::{Dns, DnsProvider};
+pub use self::file::{ConfigError, reference, reference_markdown};
 pub use self::http::{Hsts, Http};
 pub use self::limits::Limits;
 pub use self::listen::{AdminAddress, Listen};
 pub use self::log::{AccessLog, Log, LogFormat};
+pub use self::problem::{Problem, Problems};
+pub use self::reference::{KeyDefault, Row};
+pub use self::secret::{CredentialSource, Credentials, Secret, SecretError};
 pub use self::server::Server;
 pub use self::tenants::{Apex, TenantSource, Tenants, Www};
 pub use self::upstream::{Upstream, UpstreamAddress};

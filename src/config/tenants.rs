@@ -1,8 +1,13 @@
 //! `[tenants]`: how a host becomes a tenant, and how the app is told.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use http::HeaderName;
+
+use super::problem::Flaw;
+use super::reader::Reader;
+use crate::host::Host;
 
 /// Tenant resolution settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,4 +64,196 @@ impl Default for Tenants {
             reserved: vec!["@default".to_owned()],
         }
     }
+}
+
+/// Headers that HTTP or the edge gives a meaning of their own, with `-` for `_` (see [`parse_header`]). A name that
+/// ends in `-` stands for all that begin with it.
+const TAKEN: &[&str] = &[
+    "accept",
+    "accept-",
+    "authorization",
+    "cache-control",
+    "connection",
+    "content-",
+    "cookie",
+    "date",
+    "expect",
+    "forwarded",
+    "host",
+    "http2-settings",
+    "if-",
+    "keep-alive",
+    "origin",
+    "path-info",
+    "pragma",
+    "proxy",
+    "proxy-",
+    "range",
+    "referer",
+    "remote-",
+    "script-name",
+    "sec-",
+    "server-",
+    "set-cookie",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "via",
+    "x-forwarded-",
+    "x-real-ip",
+    "x-request-id",
+];
+
+/// Longest value of the tenant header that can be configured.
+const LONGEST_TENANT: usize = 128;
+
+#[derive(Clone, Copy, PartialEq)]
+enum SourceName {
+    Pattern,
+    File,
+}
+
+const SOURCES: &[(&str, SourceName)] =
+    &[("pattern", SourceName::Pattern), ("file", SourceName::File)];
+const WWW: &[(&str, Www)] = &[
+    ("redirect", Www::Redirect),
+    ("same", Www::Same),
+    ("reject", Www::Reject),
+];
+
+impl Tenants {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        let mut section = reader.section("tenants");
+        let mut tenants = Self::default();
+        section.text(
+            "header",
+            &mut tenants.header,
+            "The header that carries the tenant to the app",
+            parse_header,
+        );
+        let mut source = SourceName::Pattern;
+        let clear = section.choice(
+            "source",
+            &mut source,
+            SOURCES,
+            "Where tenants are looked up: `pattern` takes every well-formed label, `file` those that `file` lists",
+        );
+        let file = section.maybe_path(
+            "file",
+            "required for `source = \"file\"`",
+            "The list of tenants (TOML); read again when it changes",
+        );
+        match (source, file) {
+            _ if !clear => {}
+            (SourceName::File, Some(file)) => tenants.source = TenantSource::File(file),
+            (SourceName::File, None) if !section.has("file") => {
+                section.missing("file", "write `file = \"tenants.toml\"` below `[tenants]`");
+            }
+            (SourceName::Pattern, Some(_)) => {
+                section.refuse(
+                    "file",
+                    "the key has no use with `source = \"pattern\"`",
+                    "remove it, or set `source = \"file\"`",
+                );
+            }
+            (SourceName::File | SourceName::Pattern, None) => {}
+        }
+        section.text(
+            "apex",
+            &mut tenants.apex,
+            "What the bare domain is: `reject` (404), or the name of a tenant",
+            Apex::parse,
+        );
+        section.choice(
+            "www",
+            &mut tenants.www,
+            WWW,
+            "What `www.` answers: `redirect` to the bare domain, `same` as it, or `reject`",
+        );
+        section.list(
+            "reserved",
+            &mut tenants.reserved,
+            "Labels that are never tenants under `source = \"pattern\"`; `@default` is the built-in list",
+            parse_reserved,
+        );
+        if source == SourceName::File && section.has("reserved") {
+            section.refuse(
+                "reserved",
+                "the key has no use with `source = \"file\"`",
+                "remove it: the file lists every tenant there is",
+            );
+        }
+        tenants
+    }
+}
+
+/// A header name that is free. Apps behind CGI and WSGI read `_` and `-` as the same, so `X_Forwarded_For` is taken.
+fn parse_header(text: &str) -> Result<HeaderName, Flaw> {
+    let Ok(header) = HeaderName::from_bytes(text.as_bytes()) else {
+        return Err(Flaw::new(
+            "not a header name",
+            "write letters, digits and `-`, as in `X-Tenant`",
+        ));
+    };
+    let folded = header.as_str().replace('_', "-");
+    if TAKEN
+        .iter()
+        .any(|taken| folded == *taken || (taken.ends_with('-') && folded.starts_with(taken)))
+    {
+        return Err(Flaw::new(
+            "this header has a meaning of its own",
+            "choose another one, as in `X-Tenant`",
+        ));
+    }
+    Ok(header)
+}
+
+impl Apex {
+    fn parse(text: &str) -> Result<Self, Flaw> {
+        if text == "reject" {
+            return Ok(Self::Reject);
+        }
+        if text.is_empty()
+            || text.len() > LONGEST_TENANT
+            || !text.bytes().all(|byte| byte.is_ascii_graphic())
+        {
+            return Err(Flaw::new(
+                format!(
+                    "a tenant's name has 1 to {LONGEST_TENANT} printable ASCII characters without spaces"
+                ),
+                "write the name, as in `\"public\"`, or `\"reject\"`",
+            ));
+        }
+        Ok(Self::Tenant(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Apex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reject => f.write_str("reject"),
+            Self::Tenant(name) => f.write_str(name),
+        }
+    }
+}
+
+fn parse_reserved(text: &str) -> Result<String, Flaw> {
+    if text == "@default" {
+        return Ok(text.to_owned());
+    }
+    if text.starts_with('@') {
+        return Err(Flaw::new(
+            "there is no such list",
+            "the one built-in list is `@default`",
+        ));
+    }
+    if text.contains('.') || Host::parse(&format!("{text}.example")).is_err() {
+        return Err(Flaw::new(
+            "not one label of a host name",
+            "write `blog` for `blog.example.com`",
+        ));
+    }
+    Ok(text.to_ascii_lowercase())
 }

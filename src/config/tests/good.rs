@@ -1,0 +1,318 @@
+//! Files that are right, away from the defaults.
+
+use std::io::Write;
+use std::time::Duration;
+
+use super::*;
+use crate::units::ByteSize;
+
+const EVERYTHING: &str = r#"
+domains = ["Example.COM.", "eu.example.com", "example.co.uk"]
+state_dir = "state"
+[listen]
+https = ["0.0.0.0:8443", "[::1]:8443"]
+http = []
+admin = "unix:admin.sock"
+public_port = 443
+[acme]
+email = "ops+portico@example.com"
+directory = "https://localhost:14000/Dir"
+ca_file = "../pebble.pem"
+profile = "shortlived"
+run = "daemon"
+[acme.dns]
+provider = "rfc2136"
+credentials = "credential:dns"
+zone = "_acme-challenge.Example.com."
+propagation_seconds = 0x1E
+propagation_timeout = "30m"
+resolvers = ["9.9.9.9", "[2620:fe::fe]:5353", "2620:fe::9"]
+[tenants]
+header = "__tenant"
+source = "file"
+file = "tenants.toml"
+apex = "public"
+www = "same"
+[upstream]
+servers = ["http://app_1:8000", "http://[::1]", "http://10.0.0.7", "unix:///run/app.sock", "unix:app.sock"]
+connect_timeout = "100ms"
+response_timeout = "1d"
+keepalive = "1m30s"
+keepalive_connections = 0
+[http]
+hsts = "0s"
+hsts_subdomains = true
+trusted_proxies = ["10.0.0.0/8", "2001:db8::1"]
+via = "edge-1.example"
+via_on_responses = true
+[limits]
+connections = 10_000
+connections_per_address = 0
+handshake_timeout = "5s"
+header_timeout = "6s"
+body_timeout = "7s"
+idle_timeout = "8s"
+stream_timeout = "9s"
+tunnel_timeout = "7d"
+header_size = "4KiB"
+body_size = "10MiB"
+http2_streams = 250
+[log]
+level = "warn,portico::acme=debug"
+format = "json"
+access = "/var/log/portico/access.log"
+[server]
+workers = 2
+drain_timeout = "1m"
+"#;
+
+fn everything() -> Config {
+    Config::parse(EVERYTHING, Path::new("/etc/portico/portico.toml")).unwrap()
+}
+
+#[test]
+fn every_key_of_the_edge_arrives() {
+    let config = everything();
+    let seconds = Duration::from_secs;
+    let names = ["example.com", "eu.example.com", "example.co.uk"];
+    assert_eq!(config.domains, names.map(|name| Host::parse(name).unwrap()));
+    assert_eq!(config.state_dir, Path::new("/etc/portico/state"));
+    assert_eq!(
+        config.listen,
+        Listen {
+            https: vec![
+                "0.0.0.0:8443".parse().unwrap(),
+                "[::1]:8443".parse().unwrap(),
+            ],
+            http: Vec::new(),
+            admin: AdminAddress::Unix("/etc/portico/admin.sock".into()),
+            public_port: Some(443),
+        }
+    );
+    assert_eq!(
+        config.acme,
+        Acme {
+            email: Some("ops+portico@example.com".to_owned()),
+            directory: "https://localhost:14000/Dir".to_owned(),
+            ca_file: Some("/etc/portico/../pebble.pem".into()),
+            profile: Some("shortlived".to_owned()),
+            run: AcmeRun::Daemon,
+            dns: Some(Dns {
+                provider: DnsProvider::Rfc2136 {
+                    credentials: CredentialSource::Systemd("dns".to_owned()),
+                },
+                zone: Some("_acme-challenge.example.com".to_owned()),
+                propagation_floor: seconds(30),
+                propagation_timeout: seconds(1800),
+                resolvers: ["9.9.9.9:53", "[2620:fe::fe]:5353", "[2620:fe::9]:53"]
+                    .map(|it| it.parse().unwrap())
+                    .to_vec(),
+            }),
+        }
+    );
+    assert_eq!(
+        config.tenants,
+        Tenants {
+            header: "__tenant".parse().unwrap(),
+            source: TenantSource::File("/etc/portico/tenants.toml".into()),
+            apex: Apex::Tenant("public".to_owned()),
+            www: Www::Same,
+            reserved: vec!["@default".to_owned()],
+        }
+    );
+}
+
+#[test]
+fn every_key_of_the_requests_arrives() {
+    let config = everything();
+    let seconds = Duration::from_secs;
+    let tcp = |host: &str, port| UpstreamAddress::Tcp {
+        host: host.to_owned(),
+        port,
+    };
+    assert_eq!(
+        config.upstream,
+        Upstream {
+            servers: vec![
+                tcp("app_1", 8000),
+                tcp("::1", 80),
+                tcp("10.0.0.7", 80),
+                UpstreamAddress::Unix("/run/app.sock".into()),
+                UpstreamAddress::Unix("/etc/portico/app.sock".into()),
+            ],
+            connect_timeout: Duration::from_millis(100),
+            response_timeout: seconds(86400),
+            keepalive: seconds(90),
+            keepalive_connections: 0,
+        }
+    );
+    assert_eq!(
+        config.http,
+        Http {
+            hsts: Hsts::MaxAge {
+                age: Duration::ZERO,
+                subdomains: true,
+            },
+            trusted_proxies: vec![
+                "10.0.0.0/8".parse().unwrap(),
+                "2001:db8::1/128".parse().unwrap(),
+            ],
+            via: "edge-1.example".to_owned(),
+            via_on_responses: true,
+        }
+    );
+    assert_eq!(
+        config.limits,
+        Limits {
+            connections: Some(10_000),
+            connections_per_address: 0,
+            handshake_timeout: seconds(5),
+            header_timeout: seconds(6),
+            body_timeout: seconds(7),
+            idle_timeout: seconds(8),
+            stream_timeout: seconds(9),
+            tunnel_timeout: seconds(7 * 86400),
+            header_size: ByteSize(4096),
+            body_size: Some(ByteSize(10 << 20)),
+            http2_streams: 250,
+        }
+    );
+    assert_eq!(
+        config.log,
+        Log {
+            level: "warn,portico::acme=debug".to_owned(),
+            format: LogFormat::Json,
+            access: AccessLog::File("/var/log/portico/access.log".into()),
+        }
+    );
+    assert_eq!(
+        config.server,
+        Server {
+            workers: Some(2),
+            drain_timeout: seconds(60),
+        }
+    );
+}
+
+#[track_caller]
+fn after_base(text: &str) -> Config {
+    parse(&format!("{BASE}{text}")).unwrap()
+}
+
+#[track_caller]
+fn provider(text: &str) -> DnsProvider {
+    after_base(&format!("[acme.dns]\nprovider = {text}\n"))
+        .acme
+        .dns
+        .unwrap()
+        .provider
+}
+
+#[test]
+fn each_provider_has_its_keys() {
+    let file = |path: &str| CredentialSource::File(path.into());
+    let exec = |words: &[&str]| DnsProvider::Exec {
+        command: words.iter().map(|&word| word.to_owned()).collect(),
+    };
+    assert_eq!(provider("\"manual\""), DnsProvider::Manual);
+    assert_eq!(
+        provider("\"digitalocean\"\ncredentials = \"/etc/do.ini\""),
+        DnsProvider::DigitalOcean {
+            credentials: file("/etc/do.ini")
+        }
+    );
+    assert_eq!(
+        provider("\"responder\"\nname_server = \"NS.example.com.\""),
+        DnsProvider::Responder {
+            listen: vec!["[::]:53".parse().unwrap()],
+            name_server: Some("ns.example.com".to_owned())
+        }
+    );
+    assert_eq!(
+        provider("\"exec\"\ncommand = \"/bin/hook\""),
+        exec(&["/bin/hook"])
+    );
+    assert_eq!(
+        provider("\"exec\"\ncommand = [\"hook\", \"a b\", \"a b\"]"),
+        exec(&["hook", "a b", "a b"])
+    );
+}
+
+#[test]
+fn hsts_can_be_off_or_cover_subdomains() {
+    assert_eq!(after_base("[http]\nhsts = \"off\"\n").http.hsts, Hsts::Off);
+    assert_eq!(
+        after_base("[http]\nhsts_subdomains = true\n").http.hsts,
+        Hsts::MaxAge {
+            age: Duration::from_secs(365 * 86400),
+            subdomains: true
+        }
+    );
+}
+
+#[test]
+fn neighbours_of_a_listener_are_no_loop() {
+    for (listen, server) in [
+        ("0.0.0.0:443", "http://[::1]:443"),
+        ("192.0.2.1:443", "http://127.0.0.1:443"),
+        ("[::]:443", "http://127.0.0.1:4430"),
+        ("[::]:443", "http://10.0.0.7:443"),
+        ("[::]:0", "http://127.0.0.1:443"),
+    ] {
+        let text = format!(
+            "domains = [\"example.com\"]\nacme.run = \"off\"\nlisten.https = [\"{listen}\"]\nupstream.servers = [\"{server}\"]\n"
+        );
+        assert!(parse(&text).is_ok(), "{listen} {server}");
+    }
+}
+
+#[test]
+fn windows_line_ends_and_a_byte_order_mark_are_fine() {
+    let text = format!("\u{feff}{}", BASE.replace('\n', "\r\n"));
+    assert!(parse(&text).is_ok());
+    let problems = parse(&format!("{text}\r\nnonsense = 1\r\n")).unwrap_err();
+    assert_eq!(
+        problems
+            .list
+            .iter()
+            .map(|problem| problem.line)
+            .collect::<Vec<_>>(),
+        [Some(7)]
+    );
+}
+
+#[test]
+fn files_that_cannot_be_read_say_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("portico.toml");
+    let error = Config::load(&path).unwrap_err();
+    let report = format!("cannot read the configuration: `{}`", path.display());
+    assert!(matches!(error, ConfigError::Read { .. }));
+    assert_eq!(error.to_string(), report);
+    assert_eq!(
+        error.hint(),
+        Some("name the file, or start from `config/minimal.toml`")
+    );
+
+    let write = |bytes: &[u8]| {
+        std::fs::File::create(&path)
+            .unwrap()
+            .write_all(bytes)
+            .unwrap()
+    };
+    write(b"domains = []\nlog = \"\xff\"\n");
+    let report = format!(
+        "{}:2: not UTF-8\n  hint: save the file as UTF-8",
+        path.display()
+    );
+    assert_eq!(Config::load(&path).unwrap_err().to_string(), report);
+
+    write("#".repeat((1 << 20) + 1).as_bytes());
+    assert!(matches!(
+        Config::load(&path).unwrap_err(),
+        ConfigError::Read { .. }
+    ));
+
+    write(BASE.as_bytes());
+    assert_eq!(Config::load(&path).unwrap(), parse(BASE).unwrap());
+}
