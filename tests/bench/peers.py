@@ -20,7 +20,10 @@ NAMES = ("nginx", "haproxy", "caddy", "portico")
 
 
 def output_of(*command):
-    result = subprocess.run(list(map(str, command)), check=False, capture_output=True, text=True)
+    try:
+        result = subprocess.run(list(map(str, command)), check=False, capture_output=True, text=True)
+    except OSError as error:
+        raise BenchError(f"cannot run {command[0]}: {error}") from error
     if result.returncode:
         raise BenchError(f"{' '.join(map(str, command))} failed:\n{result.stdout}{result.stderr}")
     return result.stdout + result.stderr
@@ -71,7 +74,7 @@ def prepare_portico(work, certificates):
 class Proxy(Child):
     """One proxy on one core, ready and checked when it is constructed."""
 
-    def __init__(self, name, core, work, certificates, origin_port):
+    def __init__(self, name, place, work, certificates, origin_port):
         self.port = free_port()
         self.log = work / f"{name}.access.log"
         self.log.write_bytes(b"")
@@ -93,7 +96,7 @@ class Proxy(Child):
             command = [PORTICO, "run", "--config", config]
         output = work / f"{name}.out"
         output.write_bytes(b"")
-        super().__init__(name, core, command, output, stdout_file, env)
+        super().__init__(name, place, command, output, stdout_file, env)
         try:
             self.wait_ready()
             self.check_headers()

@@ -21,25 +21,41 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def pinned(core, command):
-    """The command on one core, ended by the kernel if this process dies. Both wrappers exec: the pid stays."""
-    return ["setpriv", "--pdeathsig", "TERM", "taskset", "-c", str(core), *map(str, command)]
+class Place:
+    """Where commands run: on one core, with a priority, ended by the kernel if this process dies."""
+
+    def __init__(self, core, nice):
+        self.core = core
+        self.nice = nice
+
+    def command(self, command):
+        """Both wrappers exec what follows, so the pid stays."""
+        return ["setpriv", "--pdeathsig", "TERM", "taskset", "-c", str(self.core), *map(str, command)]
+
+    def prioritize(self, pid):
+        """Each child has a session of its own, which the scheduler weighs as a whole: `nice` would do nothing."""
+        if self.nice:
+            try:
+                Path(f"/proc/{pid}/autogroup").write_text(str(self.nice))
+            except OSError as error:
+                raise BenchError(f"--nice {self.nice} is not possible here: {error}") from error
 
 
 class Child:
     """A process that is ended with the `with` block, and with it what it forked."""
 
-    def __init__(self, name, core, command, output, stdout_file=None, env=None, **pipes):
+    def __init__(self, name, place, command, output, stdout_file=None, env=None, **pipes):
         self.name = name
         self.output = Path(output)
         with self.output.open("ab") as errors, open(stdout_file or self.output, "ab") as lines:
             self.process = subprocess.Popen(
-                pinned(core, command),
+                place.command(command),
                 env={**os.environ, **(env or {})},
                 start_new_session=True,  # a Ctrl-C is for the bench, which then ends its children
                 **{"stdin": subprocess.DEVNULL, "stdout": lines, "stderr": errors, **pipes},
             )
         self.pid = self.process.pid
+        place.prioritize(self.pid)
 
     def __enter__(self):
         return self
@@ -95,8 +111,8 @@ class Child:
 class Piped(Child):
     """A child that speaks JSON lines on its standard output and obeys its standard input."""
 
-    def __init__(self, name, core, command, output):
-        super().__init__(name, core, command, output, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    def __init__(self, name, place, command, output):
+        super().__init__(name, place, command, output, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.pending = b""
 
     def read(self, timeout):
@@ -142,14 +158,15 @@ class CpuReading:
         return (later.ticks - self.ticks) / os.sysconf("SC_CLK_TCK")
 
 
-def core_busy(core):
-    """Seconds that a core was busy since boot, whoever kept it so, and seconds stolen by the hypervisor."""
+def core_times(core):
+    """Seconds since boot that a core was busy for whomever, idle, and withheld by the hypervisor."""
     for line in Path("/proc/stat").read_text().splitlines():
         name, *values = line.split()
         if name == f"cpu{core}":
-            user, nice, system, _, _, irq, softirq, steal = map(int, values[:8])
+            user, nice, system, idle, iowait, irq, softirq, steal = map(int, values[:8])
             tick = os.sysconf("SC_CLK_TCK")
-            return (user + nice + system + irq + softirq) / tick, steal / tick
+            busy = user + nice + system + irq + softirq
+            return {"busy": busy / tick, "idle": (idle + iowait) / tick, "stolen": steal / tick}
     raise BenchError(f"no core {core}")
 
 

@@ -1,5 +1,6 @@
 """The report of a bench."""
 
+import re
 import statistics
 from pathlib import Path
 
@@ -16,74 +17,85 @@ UNITS = {
 BASE = "nginx"
 
 
-def line(run, number):
+def line(run):
     """A run on one line, for who watches."""
-    head = f"{run['case']:>9} {number + 1:>2} {run['proxy']:>8}  "
+    head = f"{run['case']:>9} {run['round'] + 1:>2} {run['proxy']:>8}  "
     if run["invalid"]:
         return head + "INVALID: " + run["invalid"]
     if "rss_kib" in run:
         return head + f"Rss {run['rss_kib']:.1f}, Pss {run['pss_kib']:.1f} KiB a connection"
     return head + (
-        f"{run['cpu_us']:8.1f} us {run['rate']:9.0f}/s  p50 {run['p50_us']:.0f} p99 {run['p99_us']:.0f} us  "
-        f"cores: proxy {run['proxy_core']:.0%} load {run['load_core']:.0%} origin {run['origin_core']:.0%} "
-        f"foreign {run['foreign']:.0%} stolen {run['stolen']:.0%}  new upstream {run['new_upstream_connections']}"
+        f"{run['cpu_us']:8.1f} us {run['rate']:8.0f}/s  p50 {run['p50_us']:.0f} p99 {run['p99_us']:.0f} us  "
+        f"proxy {run['proxy_share']:.0%} (idle {run['proxy_core_idle']:.0%} "
+        f"foreign {run['proxy_core_foreign']:.0%} stolen {run['proxy_core_stolen']:.0%})  "
+        f"load {run['load_share']:.0%} origin {run['origin_share']:.0%} (idle {run['load_core_idle']:.0%})  "
+        f"new upstream {run['new_upstream_connections']}"
     )
 
 
 def render(runs, options):
-    valid = [run for run in runs if not run["invalid"]]
-    cases = list(dict.fromkeys(run["case"] for run in valid))
-    timed = [case for case in cases if not case.startswith("idle")]
-    held = [case for case in cases if case.startswith("idle")]
-    proxies = [name for name in options.only if any(run["proxy"] == name for run in valid)]
-
-    def values(case, proxy, key):
-        return [run[key] for run in valid if (run["case"], run["proxy"]) == (case, proxy)]
-
-    def spread(numbers):
-        return (max(numbers) - min(numbers)) / statistics.median(numbers)
-
-    def table(title, rows, key, text, ratio=False, of=statistics.median):
-        def cell(case, proxy):
-            numbers, base = values(case, proxy, key), values(case, BASE, key)
-            if not numbers:
-                return "-"
-            compare = ratio and base and proxy != BASE
-            return text.format(of(numbers)) + (f" ({of(numbers) / of(base):.2f})" if compare else "")
-
-        yield f"| {title} | {' | '.join(proxies)} |"
-        yield "|---|" + "---:|" * len(proxies)
-        for case in rows:
-            yield f"| {UNITS[case]} | {' | '.join(cell(case, proxy) for proxy in proxies)} |"
-        yield ""
-
+    table = Table([run for run in runs if not run["invalid"]], options.only)
+    timed = [case for case in table.cases if not case.startswith("idle")]
+    held = [case for case in table.cases if case.startswith("idle")]
     lines = ["# Bench results", "", *circumstances(runs, options), ""]
     if timed:
-        lines += table(f"CPU time of the proxy, µs (ratio to {BASE})", timed, "cpu_us", "{:.1f}", ratio=True)
-        lines += table("Spread of CPU time: (max - min) / median", timed, "cpu_us", "{:.0%}", of=spread)
-        lines += table(f"Units per second (ratio to {BASE})", timed, "rate", "{:,.0f}", ratio=True)
-        lines += table("99th percentile of latency, µs", timed, "p99_us", "{:,.0f}")
-        lines += table("Share of its core that the proxy used", timed, "proxy_core", "{:.0%}")
-        lines += table("Share of the other core: load generator", timed, "load_core", "{:.0%}")
-        lines += table("Share of the other core: origin", timed, "origin_core", "{:.0%}")
-        lines += table("Other programs on the proxy's core (noise)", timed, "foreign", "{:.0%}")
+        lines += table.rows("CPU time of the proxy, µs", timed, "cpu_us", "{:.1f}", ratio=True)
+        lines += table.rows("Units per second", timed, "rate", "{:,.0f}", ratio=True)
+        lines += table.rows("99th percentile of latency, µs", timed, "p99_us", "{:,.0f}")
+        lines += table.rows("Spread of CPU time: (max - min) / median", timed, "cpu_us", "{:.0%}", of=spread)
+        lines += table.rows("The proxy's core: used by the proxy", timed, "proxy_share", "{:.0%}")
+        lines += table.rows("The proxy's core: used by other programs", timed, "proxy_core_foreign", "{:.0%}")
+        lines += table.rows("The load's core: used by the load generator", timed, "load_share", "{:.0%}")
+        lines += table.rows("The load's core: used by the origin", timed, "origin_share", "{:.0%}")
+        lines += table.rows("The load's core: idle", timed, "load_core_idle", "{:.0%}")
     if held:
-        lines += table(f"Growth of Rss, KiB (ratio to {BASE})", held, "rss_kib", "{:.1f}", ratio=True)
-        lines += table(f"Growth of Pss, KiB (ratio to {BASE})", held, "pss_kib", "{:.1f}", ratio=True)
-        lines += table("Pss of the fresh process, KiB", held, "fresh_kib", "{:,.0f}")
+        lines += table.rows("Growth of Rss, KiB", held, "rss_kib", "{:.1f}", ratio=True)
+        lines += table.rows("Growth of Pss, KiB", held, "pss_kib", "{:.1f}", ratio=True)
+        lines += table.rows("Pss of the fresh process, KiB", held, "fresh_kib", "{:,.0f}")
     invalid = [run for run in runs if run["invalid"]]
     lines.append(f"Runs: {len(runs)}, of which invalid and left out: {len(invalid)}.")
     lines += [f"- {run['case']}, {run['proxy']}: {run['invalid']}" for run in invalid]
     return "\n".join(lines) + "\n"
 
 
+def spread(numbers):
+    return (max(numbers) - min(numbers)) / statistics.median(numbers)
+
+
+class Table:
+    """Tables of cases by proxies."""
+
+    def __init__(self, runs, proxies):
+        self.cases = list(dict.fromkeys(run["case"] for run in runs))
+        self.proxies = proxies
+        self.runs = {(run["case"], run["proxy"], run["round"]): run for run in runs}
+
+    def by_round(self, case, proxy, key):
+        """The valid values of a proxy, by the number of their round."""
+        return {number: run[key] for (*of, number), run in self.runs.items() if of == [case, proxy]}
+
+    def rows(self, title, cases, key, text, ratio=False, of=statistics.median):
+        title += f" (ratio to {BASE})" if ratio else ""
+        yield f"| {title} | {' | '.join(self.proxies)} |"
+        yield "|---|" + "---:|" * len(self.proxies)
+        for case in cases:
+            cells = []
+            for proxy in self.proxies:
+                values, base = self.by_round(case, proxy, key), self.by_round(case, BASE, key)
+                cell = text.format(of(values.values())) if values else "-"
+                if ratio and proxy != BASE and (both := values.keys() & base.keys()):
+                    cell += f" ({statistics.median(values[number] / base[number] for number in both):.2f})"
+                cells.append(cell)
+            yield f"| {UNITS[case]} | {' | '.join(cells)} |"
+        yield ""
+
+
 def circumstances(runs, options):
-    processor = next(
-        (text.split(":", 1)[1].strip() for text in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in text),
-        "unknown processor",
-    )
+    processor = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    processor = processor[1] if processor else "unknown processor"
     yield f"- Date: {output_of('date', '-u', '+%Y-%m-%d %H:%M UTC').strip()}"
-    yield f"- Machine: {processor}, Linux {output_of('uname', '-r').strip()}; one core for the proxy, one for load and origin"
+    kernel = output_of("uname", "-r").strip()
+    yield f"- Machine: {processor}, Linux {kernel}; one core for the proxy, one for load generator and origin"
     yield f"- Versions: {', '.join(version(name) for name in options.only)}"
     for tls in sorted({run["tls"] for run in runs if run.get("tls")}):
         users = sorted({run["proxy"] for run in runs if run.get("tls") == tls})
@@ -92,5 +104,6 @@ def circumstances(runs, options):
         f"- Medians of {options.rounds} rounds of {options.seconds:g} s after {options.warmup:g} s of the same load; "
         "in each round the proxies take turns"
     )
+    yield f"- A ratio is the median of the ratios to {BASE} in the same round"
     yield f"- Idle: {options.held:,} connections with one proxied request each, fresh process each time"
     yield "- What each number is: tests/bench/README.md"

@@ -72,14 +72,20 @@ impl Dialer {
 /// What was negotiated, for the report: proxies that differ here do not do the same work.
 pub(crate) fn describe(stream: &TlsStream<TcpStream>) -> String {
     let (_, session) = stream.get_ref();
-    let version = session.protocol_version();
-    let suite = session.negotiated_cipher_suite().map(|suite| suite.suite());
-    let group = session
-        .negotiated_key_exchange_group()
-        .map(|group| group.name());
-    let key = session
-        .peer_certificates()
-        .and_then(<[_]>::first)
-        .map_or(0, |certificate| certificate.len());
-    format!("{version:?} {suite:?} {group:?}, certificate of {key} bytes").replace("Some", "")
+    let parts = [
+        session
+            .protocol_version()
+            .map(|version| format!("{version:?}")),
+        session
+            .negotiated_cipher_suite()
+            .map(|suite| format!("{:?}", suite.suite())),
+        session
+            .negotiated_key_exchange_group()
+            .map(|group| format!("{:?}", group.name())),
+        session.peer_certificates().map(|chain| {
+            let length: usize = chain.iter().map(|certificate| certificate.len()).sum();
+            format!("chain of {} with {length} bytes", chain.len())
+        }),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
