@@ -14,7 +14,8 @@ pub(crate) struct Args {
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Mode {
-    /// Keep-alive HTTP/1.1 upstream: `/` 1 KiB, `/1m` 1 MiB, `/headers` echoes the request head, `/stats` counts.
+    /// Keep-alive HTTP/1.1 upstream: `/` 1 KiB, `/1m` 1 MiB (both need an X-Tenant that fits Host), `/headers` echoes the
+    /// request head, `/stats` counts.
     Origin {
         #[arg(long, default_value = "127.0.0.1:0")]
         listen: SocketAddr,

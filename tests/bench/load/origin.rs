@@ -88,6 +88,11 @@ impl Origin {
             _ => None,
         };
         match path {
+            Some(b"/" | b"/1m") if !tenant_fits_host(head) => {
+                stream
+                    .write_all(&render("500 Internal Server Error", b"wrong tenant"))
+                    .await
+            }
             Some(b"/") => {
                 self.requests.fetch_add(1, Relaxed);
                 stream.write_all(&self.small).await
@@ -109,6 +114,23 @@ impl Origin {
             _ => stream.write_all(&render("404 Not Found", b"")).await,
         }
     }
+}
+
+/// A proxy that mixes up its tenants, or leaves them out, is not worth measuring.
+fn tenant_fits_host(head: &[u8]) -> bool {
+    let value = |wanted: &[u8]| {
+        head.split(|&byte| byte == b'\n').find_map(|line| {
+            let (name, value) = line.split_at_checked(wanted.len())?;
+            let value = value.strip_prefix(b":")?;
+            name.eq_ignore_ascii_case(wanted)
+                .then_some(value.trim_ascii())
+        })
+    };
+    let (Some(host), Some(tenant)) = (value(b"host"), value(b"x-tenant")) else {
+        return false;
+    };
+    let rest = host.strip_prefix(tenant);
+    !tenant.is_empty() && rest.is_some_and(|rest| rest.starts_with(b"."))
 }
 
 /// Where the first request head in the buffer ends; nearly always that is the end of the buffer.
