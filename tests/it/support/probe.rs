@@ -28,10 +28,9 @@ pub(crate) fn accepts(address: SocketAddr) -> bool {
 }
 
 fn exchange(mut stream: impl Read + Write, path: &str) -> io::Result<(u16, String)> {
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-    )?;
+    // One write, so that the request arrives as one piece.
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer);
