@@ -80,14 +80,21 @@ impl Host {
             }
         }
         for label in name.split(|&byte| byte == b'.') {
-            if label.is_empty() || label.len() > MAX_LABEL || label.starts_with(b"-") || label.ends_with(b"-") {
+            if label.is_empty()
+                || label.len() > MAX_LABEL
+                || label.starts_with(b"-")
+                || label.ends_with(b"-")
+            {
                 return Err(HostError::BadLabel);
             }
         }
         if underscore {
             return Err(HostError::BadLabel);
         }
-        let mut lower: String = name.iter().map(|byte| char::from(byte.to_ascii_lowercase())).collect();
+        let mut lower: String = name
+            .iter()
+            .map(|byte| char::from(byte.to_ascii_lowercase()))
+            .collect();
         lower.shrink_to_fit();
         // `1.2.3.4` is an address, and so is every name that a resolver would read as one (`0x7f.1`, `127.1`): the
         // last label of a real name is never all digits nor a hexadecimal number (RFC 3696 §2, WHATWG URL "ends in
@@ -174,16 +181,31 @@ impl Authority {
     /// [`HostError`]; an empty port (`a:`) is [`HostError::BadPort`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, HostError> {
         if bytes.starts_with(b"[") {
-            let inner = bytes.iter().position(|&byte| byte == b']').and_then(|end| bytes.get(1..end));
-            let address = inner.and_then(|text| std::str::from_utf8(text).ok()).and_then(|text| text.parse::<Ipv6Addr>().ok());
-            return Err(if address.is_some() { HostError::Address } else { HostError::BadCharacter });
+            let inner = bytes
+                .iter()
+                .position(|&byte| byte == b']')
+                .and_then(|end| bytes.get(1..end));
+            let address = inner
+                .and_then(|text| std::str::from_utf8(text).ok())
+                .and_then(|text| text.parse::<Ipv6Addr>().ok());
+            return Err(if address.is_some() {
+                HostError::Address
+            } else {
+                HostError::BadCharacter
+            });
         }
         let Some(colon) = bytes.iter().rposition(|&byte| byte == b':') else {
-            return Ok(Self { host: Host::from_bytes(bytes)?, port: None });
+            return Ok(Self {
+                host: Host::from_bytes(bytes)?,
+                port: None,
+            });
         };
         let (name, port) = bytes.split_at(colon);
         let port = parse_port(port.get(1..).unwrap_or_default()).ok_or(HostError::BadPort)?;
-        Ok(Self { host: Host::from_bytes(name)?, port: Some(port) })
+        Ok(Self {
+            host: Host::from_bytes(name)?,
+            port: Some(port),
+        })
     }
 }
 
@@ -192,7 +214,9 @@ fn parse_port(bytes: &[u8]) -> Option<u16> {
     if bytes.is_empty() || bytes.len() > 5 || !bytes.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let number = bytes.iter().fold(0u32, |sum, digit| sum * 10 + u32::from(digit - b'0'));
+    let number = bytes
+        .iter()
+        .fold(0u32, |sum, digit| sum * 10 + u32::from(digit - b'0'));
     u16::try_from(number).ok().filter(|&port| port != 0)
 }
 
@@ -202,7 +226,10 @@ mod tests {
 
     #[test]
     fn normalises_case_and_one_trailing_dot() {
-        assert_eq!(Host::parse("ACME.Example.COM.").unwrap().as_str(), "acme.example.com");
+        assert_eq!(
+            Host::parse("ACME.Example.COM.").unwrap().as_str(),
+            "acme.example.com"
+        );
         assert_eq!(Host::parse("a.x..").unwrap_err(), HostError::BadLabel);
     }
 
@@ -229,16 +256,26 @@ mod tests {
             assert_eq!(Host::parse(text), Err(error), "{text:?}");
         }
         assert_eq!(Host::parse(&"a".repeat(64)), Err(HostError::BadLabel));
-        assert_eq!(Host::parse(&["a"; 127].join(".")).map(|host| host.as_str().len()), Ok(253));
+        assert_eq!(
+            Host::parse(&["a"; 127].join(".")).map(|host| host.as_str().len()),
+            Ok(253)
+        );
         assert_eq!(Host::parse(&["a"; 128].join(".")), Err(HostError::TooLong));
     }
 
     #[test]
     fn authority_takes_only_a_decimal_port() {
         let authority = Authority::from_bytes(b"A.x:8443").unwrap();
-        assert_eq!((authority.host.as_str(), authority.port), ("a.x", Some(8443)));
+        assert_eq!(
+            (authority.host.as_str(), authority.port),
+            ("a.x", Some(8443))
+        );
         for bad in ["a:", "a:0", "a:99999", "a:0x1bb", "a:-1", "a:+1", "a:1 "] {
-            assert_eq!(Authority::from_bytes(bad.as_bytes()), Err(HostError::BadPort), "{bad}");
+            assert_eq!(
+                Authority::from_bytes(bad.as_bytes()),
+                Err(HostError::BadPort),
+                "{bad}"
+            );
         }
         assert_eq!(Authority::from_bytes(b"[::1]:80"), Err(HostError::Address));
         assert_eq!(Authority::from_bytes(b"[zz]"), Err(HostError::BadCharacter));

@@ -13,11 +13,11 @@ use thiserror::Error;
 use crate::config::{Apex, Config, Hsts, Limits, TenantSource, Upstream, Www};
 use crate::host::Host;
 use crate::net::conn::ClientWaits;
+use crate::tenant::TenantId;
 use crate::tenant::directory::Directory;
 use crate::tenant::directory::file::{FileDirectory, FileError};
 use crate::tenant::directory::pattern::Pattern;
 use crate::tenant::resolve::{ApexRule, Resolver, WwwRule};
-use crate::tenant::TenantId;
 
 /// Why a configuration cannot be put into effect.
 #[derive(Debug, Error)]
@@ -123,21 +123,33 @@ impl Via {
         let pseudonym = format!("{name}-{instance}");
         let value = |version: &str| {
             let text = format!("{version} {pseudonym}");
-            HeaderValue::try_from(&text).map_err(|_invalid| BuildError::HeaderValue { key: "http.via", value: text })
+            HeaderValue::try_from(&text).map_err(|_invalid| BuildError::HeaderValue {
+                key: "http.via",
+                value: text,
+            })
         };
-        Ok(Self { values: [value("1.0")?, value("1.1")?, value("2")?], pseudonym, on_responses })
+        Ok(Self {
+            values: [value("1.0")?, value("1.1")?, value("2")?],
+            pseudonym,
+            on_responses,
+        })
     }
 }
 
 fn hsts(setting: Hsts) -> Result<Option<HeaderValue>, BuildError> {
-    let Hsts::MaxAge { age, subdomains } = setting else { return Ok(None) };
+    let Hsts::MaxAge { age, subdomains } = setting else {
+        return Ok(None);
+    };
     let mut text = format!("max-age={}", age.as_secs());
     if subdomains {
         text.push_str("; includeSubDomains");
     }
     match HeaderValue::try_from(&text) {
         Ok(value) => Ok(Some(value)),
-        Err(_invalid) => Err(BuildError::HeaderValue { key: "http.hsts", value: text }),
+        Err(_invalid) => Err(BuildError::HeaderValue {
+            key: "http.hsts",
+            value: text,
+        }),
     }
 }
 

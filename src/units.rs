@@ -43,7 +43,10 @@ impl ByteSize {
             "GiB" => 1 << 30,
             other => return Err(UnitError::Unit(other.to_owned())),
         };
-        number.checked_mul(factor).map(Self).ok_or(UnitError::TooLarge)
+        number
+            .checked_mul(factor)
+            .map(Self)
+            .ok_or(UnitError::TooLarge)
     }
 }
 
@@ -75,7 +78,9 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
             "d" => number.checked_mul(86400).map(Duration::from_secs),
             other => return Err(UnitError::Unit(other.to_owned())),
         };
-        total = step.and_then(|step| total.checked_add(step)).ok_or(UnitError::TooLarge)?;
+        total = step
+            .and_then(|step| total.checked_add(step))
+            .ok_or(UnitError::TooLarge)?;
         if parts.0.is_empty() {
             return Ok(total);
         }
@@ -95,7 +100,11 @@ pub fn format_duration(duration: Duration) -> String {
     }
     if duration.subsec_millis() > 0 || out.is_empty() {
         let millis = duration.subsec_millis();
-        out.push_str(&if millis == 0 { "0s".to_owned() } else { format!("{millis}ms") });
+        out.push_str(&if millis == 0 {
+            "0s".to_owned()
+        } else {
+            format!("{millis}ms")
+        });
     }
     out
 }
@@ -113,7 +122,10 @@ impl<'a> Parts<'a> {
             return Err(UnitError::Shape);
         }
         self.0 = rest;
-        Ok((number.parse().map_err(|_overflow| UnitError::TooLarge)?, unit))
+        Ok((
+            number.parse().map_err(|_overflow| UnitError::TooLarge)?,
+            unit,
+        ))
     }
 }
 
@@ -129,7 +141,10 @@ mod tests {
         for bad in ["", "30", "s", "3 s", "-3s", "1.5s", "30x"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
         }
-        assert_eq!(parse_duration("999999999999999999d"), Err(UnitError::TooLarge));
+        assert_eq!(
+            parse_duration("999999999999999999d"),
+            Err(UnitError::TooLarge)
+        );
     }
 
     #[test]

@@ -28,7 +28,9 @@ impl CertName {
     pub fn covers(&self, host: &Host) -> bool {
         match self {
             Self::Exact(name) => name == host,
-            Self::Wildcard(parent) => host.split_first().is_some_and(|(_, rest)| rest == parent.as_str()),
+            Self::Wildcard(parent) => host
+                .split_first()
+                .is_some_and(|(_, rest)| rest == parent.as_str()),
         }
     }
 }
@@ -91,7 +93,9 @@ impl Table {
                     CertName::Exact(host) => (&mut table.exact, host),
                     CertName::Wildcard(parent) => (&mut table.wildcard, parent),
                 };
-                let slot = map.entry(host.clone()).or_insert_with(|| Arc::clone(served));
+                let slot = map
+                    .entry(host.clone())
+                    .or_insert_with(|| Arc::clone(served));
                 if slot.not_after < served.not_after {
                     *slot = Arc::clone(served);
                 }
@@ -105,10 +109,13 @@ impl Table {
     /// nothing covers the name.
     #[must_use]
     pub fn find(&self, sni: Option<&Host>) -> Option<&Arc<Served>> {
-        let Some(host) = sni else { return self.all.first() };
-        self.exact
-            .get(host)
-            .or_else(|| host.split_first().and_then(|(_, parent)| self.wildcard.get(parent)))
+        let Some(host) = sni else {
+            return self.all.first();
+        };
+        self.exact.get(host).or_else(|| {
+            host.split_first()
+                .and_then(|(_, parent)| self.wildcard.get(parent))
+        })
     }
 
     /// Every certificate, the default first.

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::host::Host;
+
 /// Edge proxy for multi-tenant SaaS: wildcard certificate by ACME DNS-01, TLS, and a tenant header nobody can forge.
 #[derive(Debug, Parser)]
 #[command(
@@ -34,6 +36,9 @@ pub enum Verb {
     Run(ConfigFile),
     /// Check a configuration, and everything it names, without serving
     Check(ConfigFile),
+    /// Obtain, look at and import certificates
+    #[command(subcommand)]
+    Cert(Cert),
     /// Serve a sample app on this machine with a certificate made here
     Demo(Demo),
     /// Print the version
@@ -44,8 +49,65 @@ pub enum Verb {
 #[derive(Debug, clap::Args)]
 pub struct ConfigFile {
     /// Configuration file
-    #[arg(short, long, value_name = "FILE", default_value = "/etc/portico/portico.toml")]
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        default_value = "/etc/portico/portico.toml"
+    )]
     pub config: PathBuf,
+}
+
+/// What can be done with certificates.
+#[derive(Debug, Subcommand)]
+pub enum Cert {
+    /// Obtain the certificates that are missing or due
+    Issue(Renew),
+    /// Renew the certificates that are due; run by the timer
+    Renew(Renew),
+    /// Show the certificates and what happens to them next
+    Status(CertStatus),
+    /// Put a certificate that you have into the store
+    Import(Import),
+}
+
+/// Options of `cert issue` and `cert renew`.
+#[derive(Debug, clap::Args)]
+pub struct Renew {
+    /// The configuration.
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// Only this domain
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Option<Host>,
+    /// Also if it is not due, and whatever held it back
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Options of `cert status`.
+#[derive(Debug, clap::Args)]
+pub struct CertStatus {
+    /// The configuration.
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `cert import`.
+#[derive(Debug, clap::Args)]
+pub struct Import {
+    /// The configuration.
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// Certificate with its chain, in PEM
+    #[arg(long, value_name = "FILE")]
+    pub cert: PathBuf,
+    /// Its key, in PEM
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
 }
 
 /// Options of the demo.

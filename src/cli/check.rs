@@ -22,9 +22,17 @@ pub fn check(options: &ConfigFile) -> Exit {
     match Snapshot::build(&config, 0, "check") {
         Ok(snapshot) => {
             let domains: Vec<_> = config.domains.iter().map(ToString::to_string).collect();
-            let servers: Vec<_> = config.upstream.servers.iter().map(ToString::to_string).collect();
+            let servers: Vec<_> = config
+                .upstream
+                .servers
+                .iter()
+                .map(ToString::to_string)
+                .collect();
             let directory = snapshot.resolver.directory();
-            let tenants = directory.len().map_or_else(|| "every label".to_owned(), |count| format!("{count} tenants"));
+            let tenants = directory.len().map_or_else(
+                || "every label".to_owned(),
+                |count| format!("{count} tenants"),
+            );
             say(format!(
                 "{} is good: {} and their subdomains, {tenants} by `{}`, to {}",
                 options.config.display(),

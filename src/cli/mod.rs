@@ -44,6 +44,31 @@ pub fn run(args: Args) -> Exit {
     match args.verb {
         Verb::Run(options) => run::run(&options),
         Verb::Check(options) => check::check(&options),
+        Verb::Cert(args::Cert::Import(import)) => {
+            let config = crate::config::Config::load(&import.file.config)
+                .unwrap_or_else(|_| crate::config::Config::for_domains(vec![]));
+            let store = crate::cert::store::file::FileStore::new(&config.state_dir);
+            let (Ok(chain), Ok(key)) = (
+                std::fs::read_to_string(&import.cert),
+                std::fs::read_to_string(&import.key),
+            ) else {
+                return Exit::Failed;
+            };
+            match crate::cert::store::import::import(
+                &store,
+                &config.domains,
+                &chain,
+                &key.into(),
+                crate::clock::UnixTime::now(),
+            ) {
+                Ok(_) => Exit::Done,
+                Err(error) => {
+                    complain(error);
+                    Exit::Failed
+                }
+            }
+        }
+        Verb::Cert(_) => Exit::Failed,
         Verb::Demo(options) => demo::start::demo(&options),
         Verb::Version => {
             say(concat!("portico ", env!("CARGO_PKG_VERSION")));

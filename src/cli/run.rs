@@ -19,11 +19,17 @@ pub fn run(options: &ConfigFile) -> Exit {
         LogFormat::Text => Format::Text,
         LogFormat::Json => Format::Json,
     };
-    if let Err(error) = Filter::parse(&config.log.level).and_then(|filter| log::init(filter, format)) {
+    if let Err(error) =
+        Filter::parse(&config.log.level).and_then(|filter| log::init(filter, format))
+    {
         complain(format!("{error}\n  hint: see `log.level`"));
         return Exit::Blocked;
     }
-    let options = Options { config, config_file: Some(options.config.clone()), certs: CertSource::Store };
+    let options = Options {
+        config,
+        config_file: Some(options.config.clone()),
+        certs: CertSource::Store,
+    };
     let served = server::start(options).and_then(|running| running.run(|_| (), None));
     match served {
         Ok(()) => Exit::Done,

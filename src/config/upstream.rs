@@ -22,7 +22,7 @@ pub struct Upstream {
     /// How long an unused connection is kept. Below gunicorn's keep-alive of 2 s, so that Portico and not the app
     /// closes first. Default `1500ms`.
     pub keepalive: Duration,
-    /// Unused connections kept by each worker for each server. Default 64.
+    /// Unused connections kept by each worker for each server. Default 256.
     pub keepalive_connections: usize,
 }
 
@@ -57,7 +57,7 @@ impl Default for Upstream {
             connect_timeout: Duration::from_secs(3),
             response_timeout: Duration::from_secs(60),
             keepalive: Duration::from_millis(1500),
-            keepalive_connections: 64,
+            keepalive_connections: 256,
         }
     }
 }

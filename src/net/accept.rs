@@ -16,7 +16,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// Accepts for ever and gives each stream to `take`. Ends only by being dropped.
-pub async fn run(listener: &TcpListener, mut take: impl FnMut(TcpStream, SocketAddr)) -> std::convert::Infallible {
+pub async fn run(
+    listener: &TcpListener,
+    mut take: impl FnMut(TcpStream, SocketAddr),
+) -> std::convert::Infallible {
     let mut logged: Option<Instant> = None;
     loop {
         match listener.accept().await {
@@ -35,7 +38,9 @@ pub async fn run(listener: &TcpListener, mut take: impl FnMut(TcpStream, SocketA
 
 /// Accepts what already waits in the socket's queue, so that closing the socket resets nobody.
 pub fn drain(listener: TcpListener, mut take: impl FnMut(TcpStream, SocketAddr)) {
-    let Ok(listener) = listener.into_std() else { return };
+    let Ok(listener) = listener.into_std() else {
+        return;
+    };
     while let Ok((stream, peer)) = listener.accept() {
         if stream.set_nonblocking(true).is_ok()
             && let Ok(stream) = TcpStream::from_std(stream)

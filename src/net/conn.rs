@@ -43,7 +43,12 @@ impl ConnInfo {
     /// The facts of a connection from `peer` to a listener that clients know under `public_port`.
     #[must_use]
     pub fn new(peer: SocketAddr, public_port: u16, https_port: u16) -> Self {
-        Self { peer, client: peer.ip().to_canonical(), public_port, https_port }
+        Self {
+            peer,
+            client: peer.ip().to_canonical(),
+            public_port,
+            https_port,
+        }
     }
 }
 
@@ -175,11 +180,14 @@ impl Activity {
         if self.0.write.poll_fired(cx).is_ready() {
             return Poll::Ready(Expired::Write);
         }
-        self.0.wait.poll_fired(cx).map(|()| match self.0.phase.load(Relaxed) {
-            HEAD => Expired::Header,
-            TUNNEL => Expired::Tunnel,
-            _ => Expired::Idle,
-        })
+        self.0
+            .wait
+            .poll_fired(cx)
+            .map(|()| match self.0.phase.load(Relaxed) {
+                HEAD => Expired::Header,
+                TUNNEL => Expired::Tunnel,
+                _ => Expired::Idle,
+            })
     }
 }
 
@@ -192,7 +200,12 @@ mod tests {
 
     fn setup() -> (Timers, Activity) {
         let timers = Timers::default();
-        let waits = ClientWaits { header: TICK, idle: TICK * 4, write: TICK * 2, tunnel: TICK * 8 };
+        let waits = ClientWaits {
+            header: TICK,
+            idle: TICK * 4,
+            write: TICK * 2,
+            tunnel: TICK * 8,
+        };
         let activity = Activity::new(&timers, waits);
         (timers, activity)
     }

@@ -60,7 +60,11 @@ pub struct Deadline {
 impl Deadline {
     /// Fires `duration` from now, at the earliest; replaces what was armed.
     pub fn arm(&self, duration: Duration) {
-        let due = self.ticks.now().saturating_add(1).saturating_add(Ticks::in_ticks(duration));
+        let due = self
+            .ticks
+            .now()
+            .saturating_add(1)
+            .saturating_add(Ticks::in_ticks(duration));
         self.slot.due.store(due.min(FIRED - 1), Relaxed);
     }
 
@@ -126,7 +130,10 @@ struct Slots {
 
 impl Default for Timers {
     fn default() -> Self {
-        Self { ticks: Ticks(Arc::new(AtomicU32::new(1))), slots: Rc::default() }
+        Self {
+            ticks: Ticks(Arc::new(AtomicU32::new(1))),
+            slots: Rc::default(),
+        }
     }
 }
 
@@ -142,11 +149,17 @@ impl Timers {
     pub fn deadline(&self) -> Deadline {
         let mut slots = self.slots.borrow_mut();
         let slot = slots.spare.pop().unwrap_or_else(|| {
-            let slot = Arc::new(Slot { due: AtomicU32::new(0), waker: AtomicWaker::new() });
+            let slot = Arc::new(Slot {
+                due: AtomicU32::new(0),
+                waker: AtomicWaker::new(),
+            });
             slots.all.push(Arc::clone(&slot));
             slot
         });
-        Deadline { slot, ticks: self.ticks.clone() }
+        Deadline {
+            slot,
+            ticks: self.ticks.clone(),
+        }
     }
 
     /// Takes back a deadline of a short life (one a request), so that the next one costs no allocation.

@@ -36,9 +36,12 @@ fn reason(error: &io::Error) -> String {
 fn hint(error: &io::Error, address: SocketAddr) -> String {
     let port = address.port();
     match error.kind() {
-        io::ErrorKind::AddrInUse => format!("`ss -ltnp 'sport = :{port}'` names it; or choose another port"),
+        io::ErrorKind::AddrInUse => {
+            format!("`ss -ltnp 'sport = :{port}'` names it; or choose another port")
+        }
         io::ErrorKind::PermissionDenied if port < 1024 => {
-            "ports below 1024 need CAP_NET_BIND_SERVICE, as systemd/portico.service gives it".to_owned()
+            "ports below 1024 need CAP_NET_BIND_SERVICE, as systemd/portico.service gives it"
+                .to_owned()
         }
         _ => "check the address in `[listen]`".to_owned(),
     }
@@ -63,7 +66,11 @@ pub fn bind(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, Liste
 }
 
 fn open(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     if shared {
         socket.set_reuse_port(true)?;
@@ -87,8 +94,17 @@ mod tests {
     fn sockets_of_one_call_share_a_port_and_a_second_call_is_refused() {
         let sockets = bind(SocketAddr::from(([127, 0, 0, 1], 0)), 3).unwrap();
         let address = sockets[0].local_addr().unwrap();
-        assert!(sockets.iter().all(|socket| socket.local_addr().unwrap() == address));
+        assert!(
+            sockets
+                .iter()
+                .all(|socket| socket.local_addr().unwrap() == address)
+        );
         let error = bind(address, 1).unwrap_err();
-        assert!(error.to_string().contains("another process listens there already"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("another process listens there already"),
+            "{error}"
+        );
     }
 }

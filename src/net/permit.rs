@@ -43,7 +43,8 @@ impl Permits {
     /// Changes the limits; open connections keep their permits.
     pub fn set_limits(&self, most: usize, most_per_address: usize) {
         self.most.store(most, Ordering::Relaxed);
-        self.most_per_address.store(most_per_address, Ordering::Relaxed);
+        self.most_per_address
+            .store(most_per_address, Ordering::Relaxed);
     }
 
     /// Connections open now.
@@ -72,7 +73,10 @@ impl Permits {
         }
         *count += 1;
         drop(count);
-        Ok(Permit { permits: Arc::clone(self), key })
+        Ok(Permit {
+            permits: Arc::clone(self),
+            key,
+        })
     }
 }
 
@@ -80,7 +84,9 @@ impl Permits {
 fn network(client: IpAddr) -> IpAddr {
     match client {
         IpAddr::V4(_) => client,
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(
+            address.to_bits() & !u128::from(u64::MAX),
+        )),
     }
 }
 

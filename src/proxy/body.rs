@@ -108,7 +108,11 @@ pub struct UploadRules<'a> {
 impl RequestBody {
     /// Wraps a body that is not empty. `bytes` counts what is read.
     #[must_use]
-    pub fn streaming(inner: Incoming, bytes: Rc<Cell<u64>>, rules: UploadRules<'_>) -> (Self, Rc<Upload>) {
+    pub fn streaming(
+        inner: Incoming,
+        bytes: Rc<Cell<u64>>,
+        rules: UploadRules<'_>,
+    ) -> (Self, Rc<Upload>) {
         let upload = Rc::new(Upload::default());
         let body = Streaming {
             inner,
@@ -127,7 +131,11 @@ impl RequestBody {
 }
 
 impl Streaming {
-    fn fail(&self, failure: Failure, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn fail(
+        &self,
+        failure: Failure,
+        error: BodyError,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.upload.failure.set(Some(failure));
         Poll::Ready(Some(Err(error)))
     }
@@ -168,9 +176,14 @@ impl Streaming {
                 }
                 Err(frame) => {
                     self.upload.done.set(true);
-                    let trailers = frame.into_trailers().ok().map(|trailers| trailers_to_pass(trailers, &self.tenant_header));
+                    let trailers = frame
+                        .into_trailers()
+                        .ok()
+                        .map(|trailers| trailers_to_pass(trailers, &self.tenant_header));
                     match trailers {
-                        Some(trailers) if !trailers.is_empty() => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+                        Some(trailers) if !trailers.is_empty() => {
+                            Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+                        }
                         _ => Poll::Ready(None),
                     }
                 }
@@ -189,7 +202,10 @@ impl Body for RequestBody {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        task: &mut Task<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.0 {
             Some(body) => body.poll_frame(task),
             None => Poll::Ready(None),
@@ -197,11 +213,15 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(|body| body.inner.is_end_stream())
+        self.0
+            .as_ref()
+            .is_none_or(|body| body.inner.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |body| body.inner.size_hint())
+        self.0
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), |body| body.inner.size_hint())
     }
 }
 
@@ -237,7 +257,10 @@ impl ResponseBody {
     /// An answer of the edge.
     #[must_use]
     pub fn own(bytes: Bytes, exchange: Box<Exchange>) -> Self {
-        Self::Own { bytes: (!bytes.is_empty()).then_some(bytes), exchange }
+        Self::Own {
+            bytes: (!bytes.is_empty()).then_some(bytes),
+            exchange,
+        }
     }
 
     /// The app's answer. `lease` goes back to its pool when both bodies are through. `silence` is the exchange's
@@ -253,7 +276,15 @@ impl ResponseBody {
         tenant_header: HeaderName,
     ) -> Self {
         let lease = Some(lease);
-        let download = Download { inner, exchange, lease, upload, silence, longest_silence, tenant_header };
+        let download = Download {
+            inner,
+            exchange,
+            lease,
+            upload,
+            silence,
+            longest_silence,
+            tenant_header,
+        };
         Self::Upstream(Box::new(download))
     }
 }
@@ -294,9 +325,14 @@ impl Download {
                     Poll::Ready(Some(Ok(Frame::data(data))))
                 }
                 Err(frame) => {
-                    let trailers = frame.into_trailers().ok().map(|trailers| trailers_to_pass(trailers, &self.tenant_header));
+                    let trailers = frame
+                        .into_trailers()
+                        .ok()
+                        .map(|trailers| trailers_to_pass(trailers, &self.tenant_header));
                     match trailers {
-                        Some(trailers) if !trailers.is_empty() => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+                        Some(trailers) if !trailers.is_empty() => {
+                            Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+                        }
                         _ => {
                             self.finish();
                             Poll::Ready(None)
@@ -317,7 +353,11 @@ impl Drop for Download {
         }
         // An upload that still runs holds the same deadline (`Streaming::answer`); it must not become another's.
         if self.upload.as_ref().is_none_or(|upload| upload.is_done()) {
-            self.exchange.conn.context.timers.recycle(self.silence.clone());
+            self.exchange
+                .conn
+                .context
+                .timers
+                .recycle(self.silence.clone());
         }
     }
 }
@@ -326,7 +366,10 @@ impl Body for ResponseBody {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        task: &mut Task<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut *self {
             Self::Own { bytes, exchange } => Poll::Ready(bytes.take().map(|bytes| {
                 exchange.bytes_out += bytes.len() as u64;
@@ -347,7 +390,9 @@ impl Body for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Own { bytes, .. } => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Own { bytes, .. } => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
             Self::Upstream(download) => download.inner.size_hint(),
             Self::Tunnel => SizeHint::with_exact(0),
         }

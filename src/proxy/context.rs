@@ -70,7 +70,10 @@ impl Context {
             current,
             view: RefCell::new(Rc::new(view)),
             pools: RefCell::new(pools),
-            ids: RequestIds { seed, count: Cell::new(0) },
+            ids: RequestIds {
+                seed,
+                count: Cell::new(0),
+            },
             draining: Cell::new(false),
             open: Cell::new(0),
             closed: Notify::new(),
@@ -82,7 +85,10 @@ impl Context {
     pub fn open(self: &Rc<Self>, permit: Permit) -> OpenConn {
         self.open.set(self.open.get() + 1);
         self.metrics.connection_opened();
-        OpenConn { context: Rc::clone(self), _permit: permit }
+        OpenConn {
+            context: Rc::clone(self),
+            _permit: permit,
+        }
     }
 
     /// Ends when no connection is open.
@@ -98,7 +104,11 @@ impl Context {
         let current = self.current.load();
         let mut view = self.view.borrow_mut();
         if !Arc::ptr_eq(&view.snapshot, &current) {
-            *view = Rc::new(View::new(Arc::clone(&current), &mut self.pools.borrow_mut(), &self.timers));
+            *view = Rc::new(View::new(
+                Arc::clone(&current),
+                &mut self.pools.borrow_mut(),
+                &self.timers,
+            ));
         }
         Rc::clone(&view)
     }
@@ -180,7 +190,9 @@ impl RequestIds {
         let count = self.count.get().wrapping_add(1);
         self.count.set(count);
         // splitmix64 of the worker's seed and count: neighbours look nothing alike, and none repeats in a worker.
-        let mut mixed = self.seed.wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut mixed = self
+            .seed
+            .wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^= mixed >> 31;

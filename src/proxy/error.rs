@@ -108,7 +108,9 @@ impl RequestError {
             Self::Upstream(error) => match error {
                 SendError::Connect { .. } => StatusCode::SERVICE_UNAVAILABLE,
                 SendError::Exchange { .. } => StatusCode::BAD_GATEWAY,
-                SendError::ConnectTimeout { .. } | SendError::ResponseTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
+                SendError::ConnectTimeout { .. } | SendError::ResponseTimeout { .. } => {
+                    StatusCode::GATEWAY_TIMEOUT
+                }
             },
             Self::BadUpgrade => StatusCode::BAD_GATEWAY,
         }

@@ -40,9 +40,22 @@ pub struct ClientConn {
 impl ClientConn {
     /// A connection that counts as open until it is dropped.
     #[must_use]
-    pub fn new(open: OpenConn, info: ConnInfo, tls: Option<TlsInfo>, activity: Activity) -> Rc<Self> {
-        let client = HeaderValue::try_from(info.client.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""));
-        Rc::new(Self { context: Rc::clone(&open.context), info, tls, activity, client, _open: open })
+    pub fn new(
+        open: OpenConn,
+        info: ConnInfo,
+        tls: Option<TlsInfo>,
+        activity: Activity,
+    ) -> Rc<Self> {
+        let client = HeaderValue::try_from(info.client.to_string())
+            .unwrap_or_else(|_| HeaderValue::from_static(""));
+        Rc::new(Self {
+            context: Rc::clone(&open.context),
+            info,
+            tls,
+            activity,
+            client,
+            _open: open,
+        })
     }
 }
 
@@ -147,7 +160,10 @@ impl Drop for Exchange {
                 tenant: self.tenant.as_ref().map(|tenant| tenant.id.as_str()),
                 host: self.host.as_ref().map(Host::as_str),
                 method: self.method.as_str(),
-                path: self.path.as_ref().map_or(b"", |path| path.as_str().as_bytes()),
+                path: self
+                    .path
+                    .as_ref()
+                    .map_or(b"", |path| path.as_str().as_bytes()),
                 protocol: self.protocol,
                 status: self.status,
                 bytes_in: self.bytes_in.get(),

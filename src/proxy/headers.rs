@@ -72,7 +72,10 @@ pub struct Facts<'a> {
 pub fn to_upstream(headers: &mut HeaderMap, facts: &Facts<'_>) -> Result<(), RequestError> {
     let snapshot = facts.snapshot;
     refuse_loop(headers, &snapshot.via.pseudonym)?;
-    let trusted = snapshot.trusted_proxies.iter().any(|network| network.contains(&facts.peer));
+    let trusted = snapshot
+        .trusted_proxies
+        .iter()
+        .any(|network| network.contains(&facts.peer));
     let chain = trusted.then(|| Forwarded::read(headers));
     remove_nominated(headers, &snapshot.tenant_header, true)?;
     for name in &HOP_BY_HOP {
@@ -88,7 +91,10 @@ pub fn to_upstream(headers: &mut HeaderMap, facts: &Facts<'_>) -> Result<(), Req
     headers.insert(header::HOST, host.clone());
     headers.insert(X_FORWARDED_HOST, host);
     headers.insert(X_FORWARDED_PORT, facts.port_value());
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(if facts.https { "https" } else { "http" }));
+    headers.insert(
+        X_FORWARDED_PROTO,
+        HeaderValue::from_static(if facts.https { "https" } else { "http" }),
+    );
     headers.insert(X_REAL_IP, facts.client.clone());
     headers.insert(X_FORWARDED_FOR, facts.client.clone());
     headers.insert(X_REQUEST_ID, facts.request_id.clone());
@@ -156,38 +162,68 @@ fn via(snapshot: &Snapshot, protocol: Protocol) -> HeaderValue {
 
 fn refuse_loop(headers: &HeaderMap, pseudonym: &str) -> Result<(), RequestError> {
     let ours = |line: &HeaderValue| {
-        line.as_bytes().windows(pseudonym.len()).any(|part| part == pseudonym.as_bytes())
+        line.as_bytes()
+            .windows(pseudonym.len())
+            .any(|part| part == pseudonym.as_bytes())
     };
-    if headers.get_all(header::VIA).iter().any(ours) { Err(RequestError::Loop) } else { Ok(()) }
+    if headers.get_all(header::VIA).iter().any(ours) {
+        Err(RequestError::Loop)
+    } else {
+        Ok(())
+    }
 }
 
 /// Removes what the `Connection` lines nominate, all of them. `strict` refuses what no honest client nominates.
-fn remove_nominated(headers: &mut HeaderMap, tenant: &HeaderName, strict: bool) -> Result<(), RequestError> {
+fn remove_nominated(
+    headers: &mut HeaderMap,
+    tenant: &HeaderName,
+    strict: bool,
+) -> Result<(), RequestError> {
     if !headers.contains_key(header::CONNECTION) {
         return Ok(());
     }
     let mut nominated: Vec<HeaderName> = Vec::new();
     for line in headers.get_all(header::CONNECTION) {
-        for token in line.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
-            if token.is_empty() || token.eq_ignore_ascii_case(b"close") || token.eq_ignore_ascii_case(b"keep-alive") {
+        for token in line
+            .as_bytes()
+            .split(|&byte| byte == b',')
+            .map(<[u8]>::trim_ascii)
+        {
+            if token.is_empty()
+                || token.eq_ignore_ascii_case(b"close")
+                || token.eq_ignore_ascii_case(b"keep-alive")
+            {
                 continue;
             }
             let Ok(name) = HeaderName::from_bytes(token) else {
-                return Err(RequestError::BadHeader("`Connection` nominates what is no header name"));
+                return Err(RequestError::BadHeader(
+                    "`Connection` nominates what is no header name",
+                ));
             };
             nominated.push(name);
         }
     }
     if strict {
         if nominated.len() > MAX_NOMINATED {
-            return Err(RequestError::BadHeader("`Connection` nominates more than 10 headers"));
+            return Err(RequestError::BadHeader(
+                "`Connection` nominates more than 10 headers",
+            ));
         }
         let protected = |name: &HeaderName| {
-            [header::HOST, header::CONTENT_LENGTH, header::COOKIE, header::AUTHORIZATION, header::VIA].contains(name)
+            [
+                header::HOST,
+                header::CONTENT_LENGTH,
+                header::COOKIE,
+                header::AUTHORIZATION,
+                header::VIA,
+            ]
+            .contains(name)
                 || managed::is_managed(name.as_str().as_bytes(), tenant)
         };
         if nominated.iter().any(protected) {
-            return Err(RequestError::BadHeader("`Connection` nominates a header that it must not"));
+            return Err(RequestError::BadHeader(
+                "`Connection` nominates a header that it must not",
+            ));
         }
     }
     for name in nominated {
@@ -199,7 +235,9 @@ fn remove_nominated(headers: &mut HeaderMap, tenant: &HeaderName, strict: bool) 
 /// HTTP/2 may split `Cookie` into crumbs; HTTP/1.1 knows one line only (RFC 9113 §8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
     let mut crumbs = headers.get_all(header::COOKIE).iter();
-    let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) else { return };
+    let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) else {
+        return;
+    };
     let mut joined = first.as_bytes().to_vec();
     for crumb in std::iter::once(second).chain(crumbs) {
         joined.extend_from_slice(b"; ");
@@ -235,7 +273,11 @@ impl Forwarded {
             lines.next().filter(|_| lines.next().is_none()).cloned()
         };
         let proto = single(&X_FORWARDED_PROTO).filter(|value| value == "https" || value == "http");
-        Self { addresses, proto, request_id: single(&X_REQUEST_ID) }
+        Self {
+            addresses,
+            proto,
+            request_id: single(&X_REQUEST_ID),
+        }
     }
 
     /// Puts the chain back, with the trusted proxy's own address at its end.

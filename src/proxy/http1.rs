@@ -66,17 +66,26 @@ pub async fn serve<T: Park>(conn: Rc<ClientConn>, stream: T) {
         .max_buf_size(BUFFER)
         .writev(true);
     let park = conn.context.timers.deadline();
-    let mut stream = Rewound { before: Bytes::new(), stream };
+    let mut stream = Rewound {
+        before: Bytes::new(),
+        stream,
+    };
     loop {
         let handle = service_fn(|request| {
             let conn = Rc::clone(&conn);
             async move { Ok::<_, Infallible>(service::handle(conn, request).await) }
         });
-        let mut http = Box::new(builder.serve_connection(TokioIo::new(stream), handle).with_upgrades());
+        let mut http = Box::new(
+            builder
+                .serve_connection(TokioIo::new(stream), handle)
+                .with_upgrades(),
+        );
         if !drive(&mut *http, &conn, &park).await {
             return;
         }
-        let Some(parts) = http.into_parts() else { return };
+        let Some(parts) = http.into_parts() else {
+            return;
+        };
         stream = parts.io.into_inner();
         stream.before = parts.read_buf;
         if stream.before.is_empty() && !wait(&stream.stream, &conn).await {
@@ -97,7 +106,8 @@ trait Drive: Unpin {
 impl<T, S> Drive for http1::UpgradeableConnection<TokioIo<Rewound<T>>, S>
 where
     T: Park,
-    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = super::body::ResponseBody> + Unpin,
+    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = super::body::ResponseBody>
+        + Unpin,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     fn poll_conn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -178,7 +188,11 @@ struct Rewound<T> {
 }
 
 impl<T: Park> AsyncRead for Rewound<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if !self.before.is_empty() {
             let size = self.before.len().min(buf.remaining());
             buf.put_slice(self.before.get(..size).unwrap_or_default());
@@ -191,7 +205,11 @@ impl<T: Park> AsyncRead for Rewound<T> {
 }
 
 impl<T: Park> AsyncWrite for Rewound<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 

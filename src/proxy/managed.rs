@@ -72,7 +72,10 @@ struct Fold {
 
 impl Fold {
     fn new(name: &[u8]) -> Self {
-        let mut fold = Self { bytes: [0; LONGEST], len: name.len().min(LONGEST) };
+        let mut fold = Self {
+            bytes: [0; LONGEST],
+            len: name.len().min(LONGEST),
+        };
         for (to, from) in fold.bytes.iter_mut().zip(name) {
             *to = match from {
                 b'a'..=b'z' | b'0'..=b'9' => *from,
@@ -94,7 +97,11 @@ pub fn classify(name: &[u8], tenant: &HeaderName) -> Class {
     if is_managed(name, tenant) {
         return Class::Managed;
     }
-    if name.contains(&b'_') { Class::Underscore } else { Class::Pass }
+    if name.contains(&b'_') {
+        Class::Underscore
+    } else {
+        Class::Pass
+    }
 }
 
 /// Whether only the edge may set this name, in any spelling.
@@ -105,10 +112,16 @@ pub fn is_managed(name: &[u8], tenant: &HeaderName) -> bool {
     // A gateway that also prefixes (`HTTP_X_TENANT`) would show such a name as `HTTP_HTTP_X_TENANT`; it is removed
     // all the same, since it can have no honest use.
     let folded = folded.strip_prefix(b"http-").unwrap_or(folded);
-    let listed = name.len() <= LONGEST && MANAGED.binary_search_by(|managed| managed.as_bytes().cmp(folded)).is_ok();
+    let listed = name.len() <= LONGEST
+        && MANAGED
+            .binary_search_by(|managed| managed.as_bytes().cmp(folded))
+            .is_ok();
     listed
-        || MANAGED_PREFIXES.iter().any(|prefix| folded.starts_with(prefix.as_bytes()))
-        || (folded.len() == tenant.as_str().len() && Fold::new(tenant.as_str().as_bytes()).as_bytes() == folded)
+        || MANAGED_PREFIXES
+            .iter()
+            .any(|prefix| folded.starts_with(prefix.as_bytes()))
+        || (folded.len() == tenant.as_str().len()
+            && Fold::new(tenant.as_str().as_bytes()).as_bytes() == folded)
 }
 
 /// Removes every header of `headers` that is not [`Class::Pass`], and says how many lines went.
@@ -171,7 +184,13 @@ mod tests {
         assert_eq!(classify(b"abp-tenant-id", &custom), Class::Managed);
         assert_eq!(classify(b"abp-tenant-id", &TENANT), Class::Pass);
         assert_eq!(classify(b"my_header", &TENANT), Class::Underscore);
-        for name in ["accept", "x-tenants", "x-request-ids", "x.dotted", "sec-websocket-key"] {
+        for name in [
+            "accept",
+            "x-tenants",
+            "x-request-ids",
+            "x.dotted",
+            "sec-websocket-key",
+        ] {
             assert_eq!(classify(name.as_bytes(), &TENANT), Class::Pass, "{name}");
         }
     }

@@ -32,7 +32,10 @@ pub fn error(
     let status = error.status();
     note(error, &exchange);
     exchange.error = Some(error.label());
-    let format = Format::negotiate(asked.accept.as_ref().map(HeaderValue::as_bytes), exchange.method());
+    let format = Format::negotiate(
+        asked.accept.as_ref().map(HeaderValue::as_bytes),
+        exchange.method(),
+    );
     let mut page = Page::new(
         status,
         exchange.host.as_ref().map(Host::as_str),
@@ -57,13 +60,19 @@ pub fn error(
     headers.insert(X_REQUEST_ID, request_id);
     headers.insert(X_ROBOTS_TAG, HeaderValue::from_static("noindex"));
     if format == Format::Html {
-        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY));
+        headers.insert(
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static(CONTENT_SECURITY_POLICY),
+        );
     }
     if let Some(seconds) = error.retry_after() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     if matches!(error, RequestError::Method) {
-        headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        headers.insert(
+            header::ALLOW,
+            HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+        );
     }
     // HTTP/2 has no such header; a bad stream there harms no other.
     if error.closes() && !http2 {
@@ -73,8 +82,17 @@ pub fn error(
 }
 
 /// 308 to `location` (RFC 9110 §15.4.9: method and body are kept).
-pub fn redirect(location: &str, exchange: Box<Exchange>, snapshot: &Snapshot) -> Response<ResponseBody> {
-    let mut response = own(StatusCode::PERMANENT_REDIRECT, Bytes::new(), exchange, snapshot);
+pub fn redirect(
+    location: &str,
+    exchange: Box<Exchange>,
+    snapshot: &Snapshot,
+) -> Response<ResponseBody> {
+    let mut response = own(
+        StatusCode::PERMANENT_REDIRECT,
+        Bytes::new(),
+        exchange,
+        snapshot,
+    );
     // A host of ours and a path that hyper parsed: both are legal in a header.
     if let Ok(location) = HeaderValue::try_from(location) {
         response.headers_mut().insert(header::LOCATION, location);
@@ -90,19 +108,32 @@ pub fn server_options(exchange: Box<Exchange>, snapshot: &Snapshot) -> Response<
     response
 }
 
-fn own(status: StatusCode, body: Bytes, mut exchange: Box<Exchange>, snapshot: &Snapshot) -> Response<ResponseBody> {
+fn own(
+    status: StatusCode,
+    body: Bytes,
+    mut exchange: Box<Exchange>,
+    snapshot: &Snapshot,
+) -> Response<ResponseBody> {
     exchange.status = status.as_u16();
     let https = exchange.conn.tls.is_some();
     let length = body.len();
     // The answer to HEAD has the head of the answer to GET and no body (RFC 9110 §9.3.2).
-    let body = if exchange.method() == Method::HEAD { Bytes::new() } else { body };
+    let body = if exchange.method() == Method::HEAD {
+        Bytes::new()
+    } else {
+        body
+    };
     let mut response = Response::new(ResponseBody::own(body, exchange));
     *response.status_mut() = status;
     if status != StatusCode::NO_CONTENT {
-        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        response
+            .headers_mut()
+            .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     if let Some(hsts) = snapshot.hsts.as_ref().filter(|_| https) {
-        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+        response
+            .headers_mut()
+            .insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
     }
     response
 }

@@ -23,14 +23,25 @@ pub async fn handle(conn: Rc<ClientConn>, request: Request<Incoming>) -> Respons
     let view = conn.context.view();
     let (head, body) = request.into_parts();
     let mut exchange = Exchange::begin(conn, &head);
-    let asked = Asked { accept: head.headers.get(header::ACCEPT).cloned() };
+    let asked = Asked {
+        accept: head.headers.get(header::ACCEPT).cloned(),
+    };
     let route = match route(&head, &mut exchange, &view.snapshot) {
         Ok(Route::App(target)) => target,
-        Ok(Route::Redirect(location)) => return respond::redirect(&location, exchange, &view.snapshot),
+        Ok(Route::Redirect(location)) => {
+            return respond::redirect(&location, exchange, &view.snapshot);
+        }
         Ok(Route::ServerOptions) => return respond::server_options(exchange, &view.snapshot),
         Err(error) => return respond::error(&error, exchange, &asked, &view.snapshot),
     };
-    match forward(Request::from_parts(head, body), &route, &mut exchange, &view).await {
+    match forward(
+        Request::from_parts(head, body),
+        &route,
+        &mut exchange,
+        &view,
+    )
+    .await
+    {
         Ok(forwarded) => forwarded.into_response(exchange, &view),
         Err(error) => respond::error(&error, exchange, &asked, &view.snapshot),
     }
@@ -44,7 +55,11 @@ enum Route {
 }
 
 /// Target, certificate, tenant, state: in this order, so that each answer tells no more than it must.
-fn route(head: &http::request::Parts, exchange: &mut Exchange, snapshot: &Snapshot) -> Result<Route, RequestError> {
+fn route(
+    head: &http::request::Parts,
+    exchange: &mut Exchange,
+    snapshot: &Snapshot,
+) -> Result<Route, RequestError> {
     let https = exchange.conn.tls.is_some();
     let target = target::parse(head, https)?;
     exchange.host = Some(target.authority.host.clone());
@@ -63,7 +78,11 @@ fn route(head: &http::request::Parts, exchange: &mut Exchange, snapshot: &Snapsh
     exchange.tenant = Some(tenant);
     if !https {
         // The plain listener answers nothing but the way to https, and that only for hosts that are somebody's.
-        return Ok(Route::Redirect(location(&target.authority.host, exchange, head)));
+        return Ok(Route::Redirect(location(
+            &target.authority.host,
+            exchange,
+            head,
+        )));
     }
     if target.server_wide {
         return Ok(Route::ServerOptions);
@@ -81,9 +100,9 @@ fn route(head: &http::request::Parts, exchange: &mut Exchange, snapshot: &Snapsh
 fn check_port(target: &Target, exchange: &Exchange, https: bool) -> Result<(), RequestError> {
     let default = if https { 443 } else { 80 };
     match target.authority.port {
-        Some(port) if port != default && port != exchange.conn.info.public_port => {
-            Err(RequestError::BadTarget("the port in `Host` is not the one of this listener"))
-        }
+        Some(port) if port != default && port != exchange.conn.info.public_port => Err(
+            RequestError::BadTarget("the port in `Host` is not the one of this listener"),
+        ),
         _ => Ok(()),
     }
 }
@@ -150,7 +169,10 @@ async fn forward(
     check_length(&head.headers, empty)?;
     let asks_upgrade = upgrade::asked(&head, empty)?;
     let chunked = !empty && !head.headers.contains_key(header::CONTENT_LENGTH);
-    let tenant = exchange.tenant.as_ref().map(|tenant| tenant.header_value.clone());
+    let tenant = exchange
+        .tenant
+        .as_ref()
+        .map(|tenant| tenant.header_value.clone());
     let facts = Facts {
         snapshot,
         protocol: exchange.protocol(),
@@ -165,10 +187,17 @@ async fn forward(
     headers::to_upstream(&mut head.headers, &facts)?;
     if chunked {
         // Without it hyper sends a GET of unknown length without its body (linkerd2#3310 is that bug).
-        head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        head.headers.insert(
+            header::TRANSFER_ENCODING,
+            HeaderValue::from_static("chunked"),
+        );
     }
     let deadline = conn.context.timers.deadline();
-    let client_side = if asks_upgrade { upgrade::client_side(&mut head) } else { None };
+    let client_side = if asks_upgrade {
+        upgrade::client_side(&mut head)
+    } else {
+        None
+    };
     let (body, upload) = if empty {
         (RequestBody::default(), None)
     } else {
@@ -211,13 +240,24 @@ async fn forward(
         metrics.upstream_connected();
     }
     let mut response = answer.response;
-    let tunnel = match (response.status() == StatusCode::SWITCHING_PROTOCOLS, client_side) {
+    let tunnel = match (
+        response.status() == StatusCode::SWITCHING_PROTOCOLS,
+        client_side,
+    ) {
         (false, _) => None,
-        (true, Some(client)) if upgrade::is_websocket(response.headers()) => Some(upgrade::Tunnel::new(client, &mut response)),
+        (true, Some(client)) if upgrade::is_websocket(response.headers()) => {
+            Some(upgrade::Tunnel::new(client, &mut response))
+        }
         (true, _) => return Err(RequestError::BadUpgrade),
     };
     let lease = answer.lease;
-    let response = response.map(|answer| ResponseParts { answer, lease, upload, deadline, tunnel });
+    let response = response.map(|answer| ResponseParts {
+        answer,
+        lease,
+        upload,
+        deadline,
+        tunnel,
+    });
     Ok(Forwarded { response })
 }
 
@@ -225,9 +265,9 @@ async fn forward(
 /// request (hyper writes such a `Content-Length` as it stands).
 fn check_length(headers: &HeaderMap, empty: bool) -> Result<(), RequestError> {
     match headers.get(header::CONTENT_LENGTH) {
-        Some(length) if empty && length.as_bytes().iter().any(|&byte| byte != b'0') => {
-            Err(RequestError::BadFraming("the request has a length and no body"))
-        }
+        Some(length) if empty && length.as_bytes().iter().any(|&byte| byte != b'0') => Err(
+            RequestError::BadFraming("the request has a length and no body"),
+        ),
         _ => Ok(()),
     }
 }
@@ -246,7 +286,9 @@ fn origin_form(uri: Uri) -> Result<Uri, RequestError> {
 /// An exchange that failed because of the client's body is the client's fault.
 fn blame(error: SendError, upload: Option<&Upload>) -> RequestError {
     match (error, upload.and_then(Upload::failure)) {
-        (SendError::Exchange { .. }, Some(Failure::Stalled | Failure::Gone)) => RequestError::BodyStalled,
+        (SendError::Exchange { .. }, Some(Failure::Stalled | Failure::Gone)) => {
+            RequestError::BodyStalled
+        }
         (SendError::Exchange { .. }, Some(Failure::TooLarge)) => RequestError::BodyTooLarge,
         (error, _) => RequestError::Upstream(error),
     }

@@ -33,19 +33,30 @@ pub fn parse(head: &request::Parts, https: bool) -> Result<Target, RequestError>
     check_method(&head.method)?;
     check_framing(head)?;
     let uri = &head.uri;
-    if uri.path_and_query().is_some_and(|path| path.as_str().len() > MAX_TARGET) {
+    if uri
+        .path_and_query()
+        .is_some_and(|path| path.as_str().len() > MAX_TARGET)
+    {
         return Err(RequestError::TargetTooLong);
     }
     if head.headers.len() > MAX_FIELDS {
-        return Err(RequestError::BadHeader("the request has more than 100 header lines"));
+        return Err(RequestError::BadHeader(
+            "the request has more than 100 header lines",
+        ));
     }
     let http2 = head.version == Version::HTTP_2;
     match (uri.scheme_str(), uri.authority()) {
         // Origin form, or HTTP/2 with `host` alone.
         (None, None) => {}
-        (None, Some(_)) => return Err(RequestError::BadTarget("authority form is for CONNECT only")),
+        (None, Some(_)) => {
+            return Err(RequestError::BadTarget(
+                "authority form is for CONNECT only",
+            ));
+        }
         (Some(scheme), _) if scheme != if https { "https" } else { "http" } => {
-            return Err(RequestError::BadTarget("the scheme is not the one of this listener"));
+            return Err(RequestError::BadTarget(
+                "the scheme is not the one of this listener",
+            ));
         }
         (Some(_), _) => {}
     }
@@ -57,22 +68,32 @@ pub fn parse(head: &request::Parts, https: bool) -> Result<Target, RequestError>
         return Err(RequestError::BadTarget("the path does not begin with `/`"));
     }
     let named = host_header(&head.headers)?;
-    let asked = uri.authority().map(|authority| parse_authority(authority.as_str().as_bytes())).transpose()?;
+    let asked = uri
+        .authority()
+        .map(|authority| parse_authority(authority.as_str().as_bytes()))
+        .transpose()?;
     let authority = match (asked, named) {
         (Some(asked), Some(named)) if !same(&asked, &named, https) => {
-            return Err(RequestError::Ambiguous("the target and `Host` name different hosts"));
+            return Err(RequestError::Ambiguous(
+                "the target and `Host` name different hosts",
+            ));
         }
         (Some(asked), Some(_)) => asked,
         (Some(asked), None) if http2 => asked,
         (Some(_) | None, None) => return Err(RequestError::Ambiguous("the request names no host")),
         (None, Some(named)) => named,
     };
-    Ok(Target { authority, server_wide })
+    Ok(Target {
+        authority,
+        server_wide,
+    })
 }
 
 fn check_method(method: &Method) -> Result<(), RequestError> {
     if method.as_str().len() > MAX_METHOD {
-        return Err(RequestError::BadTarget("the method is longer than 32 bytes"));
+        return Err(RequestError::BadTarget(
+            "the method is longer than 32 bytes",
+        ));
     }
     match method.as_str() {
         "CONNECT" | "TRACE" | "TRACK" => Err(RequestError::Method),
@@ -85,10 +106,22 @@ fn check_framing(head: &request::Parts) -> Result<(), RequestError> {
     let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
     if let Some(coding) = codings.next() {
         if codings.next().is_some() {
-            return Err(RequestError::BadFraming("the request has several `Transfer-Encoding` lines"));
+            return Err(RequestError::BadFraming(
+                "the request has several `Transfer-Encoding` lines",
+            ));
         }
-        if !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") {
-            let twice = coding.as_bytes().to_ascii_lowercase().windows(7).filter(|part| part == b"chunked").count() > 1;
+        if !coding
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"chunked")
+        {
+            let twice = coding
+                .as_bytes()
+                .to_ascii_lowercase()
+                .windows(7)
+                .filter(|part| part == b"chunked")
+                .count()
+                > 1;
             return Err(if twice {
                 RequestError::BadFraming("the request is chunked twice")
             } else {
@@ -105,8 +138,14 @@ fn check_framing(head: &request::Parts) -> Result<(), RequestError> {
     // RFC 9113 §8.2.1: a value must not begin or end with white space; h2 lets it pass. HTTP/1.1's parser trims.
     if head.version == Version::HTTP_2 {
         let edge = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-        if head.headers.values().any(|value| edge(value.as_bytes().first()) || edge(value.as_bytes().last())) {
-            return Err(RequestError::BadHeader("a header value begins or ends with white space"));
+        if head
+            .headers
+            .values()
+            .any(|value| edge(value.as_bytes().first()) || edge(value.as_bytes().last()))
+        {
+            return Err(RequestError::BadHeader(
+                "a header value begins or ends with white space",
+            ));
         }
     }
     Ok(())
@@ -116,9 +155,13 @@ fn check_framing(head: &request::Parts) -> Result<(), RequestError> {
 #[expect(clippy::disallowed_methods, reason = "the one place that reads `Host`")]
 fn host_header(headers: &HeaderMap) -> Result<Option<Authority>, RequestError> {
     let mut lines = headers.get_all(header::HOST).iter();
-    let Some(line) = lines.next() else { return Ok(None) };
+    let Some(line) = lines.next() else {
+        return Ok(None);
+    };
     if lines.next().is_some() {
-        return Err(RequestError::Ambiguous("the request has several `Host` lines"));
+        return Err(RequestError::Ambiguous(
+            "the request has several `Host` lines",
+        ));
     }
     parse_authority(line.as_bytes()).map(Some)
 }
@@ -149,13 +192,27 @@ mod tests {
     use super::*;
 
     fn answer(target: &str, version: Version, headers: &[(&str, &str)]) -> String {
-        let method = if target == "*" { Method::OPTIONS } else { Method::GET };
-        let mut request = Request::builder().method(method).uri(target).version(version);
+        let method = if target == "*" {
+            Method::OPTIONS
+        } else {
+            Method::GET
+        };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(target)
+            .version(version);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         match parse(&request.body(()).unwrap().into_parts().0, true) {
-            Ok(target) => format!("{}{}", target.authority.host, target.authority.port.map_or(String::new(), |port| format!(":{port}"))),
+            Ok(target) => format!(
+                "{}{}",
+                target.authority.host,
+                target
+                    .authority
+                    .port
+                    .map_or(String::new(), |port| format!(":{port}"))
+            ),
             Err(error) => error.label().to_owned(),
         }
     }
@@ -173,11 +230,17 @@ mod tests {
         assert_eq!(h1("ftp://a.x/p", &[("host", "a.x")]), "bad-target");
         assert_eq!(h1("a.x:80", &[("host", "a.x")]), "bad-target");
         assert_eq!(h1("/", &[]), "ambiguous-host");
-        assert_eq!(h1("/", &[("host", "a.x"), ("host", "a.x")]), "ambiguous-host");
+        assert_eq!(
+            h1("/", &[("host", "a.x"), ("host", "a.x")]),
+            "ambiguous-host"
+        );
         assert_eq!(h1("/", &[("host", "")]), "bad-host");
         assert_eq!(h1("/", &[("host", "user@a.x")]), "bad-host");
         assert_eq!(h1("/", &[("host", "127.0.0.1")]), "misdirected");
-        assert_eq!(h1(&format!("/{}", "a".repeat(9000)), &[("host", "a.x")]), "target-too-long");
+        assert_eq!(
+            h1(&format!("/{}", "a".repeat(9000)), &[("host", "a.x")]),
+            "target-too-long"
+        );
     }
 
     #[test]
@@ -198,9 +261,21 @@ mod tests {
             answer("/", Version::HTTP_11, &all)
         };
         assert_eq!(h1(&[("transfer-encoding", "Chunked")]), "a.x");
-        assert_eq!(h1(&[("transfer-encoding", "gzip, chunked")]), "unknown-coding");
-        assert_eq!(h1(&[("transfer-encoding", "chunked, chunked")]), "bad-framing");
-        assert_eq!(h1(&[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")]), "bad-framing");
+        assert_eq!(
+            h1(&[("transfer-encoding", "gzip, chunked")]),
+            "unknown-coding"
+        );
+        assert_eq!(
+            h1(&[("transfer-encoding", "chunked, chunked")]),
+            "bad-framing"
+        );
+        assert_eq!(
+            h1(&[
+                ("transfer-encoding", "chunked"),
+                ("transfer-encoding", "chunked")
+            ]),
+            "bad-framing"
+        );
         assert_eq!(h1(&[("transfer-encoding", "xchunked")]), "unknown-coding");
         assert_eq!(h1(&[("expect", "100-continue")]), "a.x");
         assert_eq!(h1(&[("expect", "200-ok")]), "expectation");

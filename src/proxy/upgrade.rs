@@ -30,9 +30,15 @@ pub fn asked(head: &request::Parts, empty: bool) -> Result<bool, RequestError> {
     let asked = head.version == Version::HTTP_11
         && head.method == Method::GET
         && is_websocket(&head.headers)
-        && head.headers.get_all(header::CONNECTION).iter().any(|line| has_token(line, b"upgrade"));
+        && head
+            .headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .any(|line| has_token(line, b"upgrade"));
     if asked && (!empty || head.headers.contains_key(header::CONTENT_LENGTH)) {
-        return Err(RequestError::BadFraming("a request for a WebSocket has a body"));
+        return Err(RequestError::BadFraming(
+            "a request for a WebSocket has a body",
+        ));
     }
     Ok(asked)
 }
@@ -42,13 +48,18 @@ pub fn asked(head: &request::Parts, empty: bool) -> Result<bool, RequestError> {
 pub fn is_websocket(headers: &HeaderMap) -> bool {
     let mut lines = headers.get_all(header::UPGRADE).iter();
     match (lines.next(), lines.next()) {
-        (Some(line), None) => line.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket"),
+        (Some(line), None) => line
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"websocket"),
         _ => false,
     }
 }
 
 fn has_token(line: &HeaderValue, token: &[u8]) -> bool {
-    line.as_bytes().split(|&byte| byte == b',').any(|part| part.trim_ascii().eq_ignore_ascii_case(token))
+    line.as_bytes()
+        .split(|&byte| byte == b',')
+        .any(|part| part.trim_ascii().eq_ignore_ascii_case(token))
 }
 
 /// Puts the headers of a WebSocket upgrade into a message whose hop-by-hop headers are gone.
@@ -73,7 +84,10 @@ impl Tunnel {
     /// A tunnel from `client` to the app that answered with `response`, a 101.
     #[must_use]
     pub fn new(client: OnUpgrade, response: &mut Response<Incoming>) -> Self {
-        Self { client, app: hyper::upgrade::on(response) }
+        Self {
+            client,
+            app: hyper::upgrade::on(response),
+        }
     }
 
     /// Runs on this worker until both sides are through, one breaks, or there is silence.
@@ -86,7 +100,12 @@ impl Tunnel {
             metrics.tunnel_opened();
             if let (Ok(client), Ok(app)) = (self.client.await, self.app.await) {
                 let (mut client, mut app) = (TokioIo::new(client), TokioIo::new(app));
-                let mut copy = pin!(copy_bidirectional_with_sizes(&mut client, &mut app, BUFFER, BUFFER));
+                let mut copy = pin!(copy_bidirectional_with_sizes(
+                    &mut client,
+                    &mut app,
+                    BUFFER,
+                    BUFFER
+                ));
                 let end = poll_fn(|cx| match copy.as_mut().poll(cx) {
                     Poll::Ready(end) => Poll::Ready(Some(end)),
                     Poll::Pending => activity.poll_expired(cx).map(|_| None),

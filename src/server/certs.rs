@@ -24,7 +24,11 @@ impl Certs {
     /// Nothing is loaded yet.
     #[must_use]
     pub fn new(store: Box<dyn Store>, live: Arc<Live>) -> Self {
-        Self { store, live, seen: 0 }
+        Self {
+            store,
+            live,
+            seen: 0,
+        }
     }
 
     /// Loads if the store has changed since the last look. Returns whether anything was loaded.
@@ -59,7 +63,9 @@ impl Certs {
             } else {
                 match bundle::placeholder(std::slice::from_ref(domain), UnixTime::now()) {
                     Ok(served) => table.push(Arc::new(served)),
-                    Err(error) => tracing::error!(%error, domain = lineage, "no placeholder can be made"),
+                    Err(error) => {
+                        tracing::error!(%error, domain = lineage, "no placeholder can be made")
+                    }
                 }
             }
         }
@@ -92,9 +98,14 @@ pub fn missing(live: &Live, now: UnixTime) -> Vec<String> {
         .filter_map(|served| {
             let name = &served.lineage;
             if served.placeholder {
-                Some(format!("no certificate for `{name}` yet; run `portico cert issue`"))
+                Some(format!(
+                    "no certificate for `{name}` yet; run `portico cert issue`"
+                ))
             } else if served.not_after <= now {
-                Some(format!("the certificate for `{name}` expired at {}; run `portico cert renew`", served.not_after))
+                Some(format!(
+                    "the certificate for `{name}` expired at {}; run `portico cert renew`",
+                    served.not_after
+                ))
             } else {
                 None
             }

@@ -27,11 +27,20 @@ pub struct Door {
 }
 
 /// Serves `stream` to its end. The protocol is what ALPN chose; a plain listener speaks HTTP/1.1 only.
-pub async fn serve(open: OpenConn, stream: TcpStream, info: ConnInfo, tls: Option<TlsAcceptor>, live: Arc<Live>) {
+pub async fn serve(
+    open: OpenConn,
+    stream: TcpStream,
+    info: ConnInfo,
+    tls: Option<TlsAcceptor>,
+    live: Arc<Live>,
+) {
     let context = Rc::clone(&open.context);
     let (waits, handshake_timeout) = {
         let view = context.view();
-        (view.snapshot.client_waits(), view.snapshot.limits.handshake_timeout)
+        (
+            view.snapshot.client_waits(),
+            view.snapshot.limits.handshake_timeout,
+        )
     };
     let activity = Activity::new(&context.timers, waits);
     let socket = Socket::new(stream, activity.clone());
@@ -46,7 +55,9 @@ pub async fn serve(open: OpenConn, stream: TcpStream, info: ConnInfo, tls: Optio
     drop((acceptor, live));
     match accepted {
         Ok((stream, tls)) => {
-            context.metrics.handshake(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
+            context
+                .metrics
+                .handshake(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
             drop(context);
             activity.handshake_done();
             let http2 = tls.http2;

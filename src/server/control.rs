@@ -28,7 +28,11 @@ impl Running {
     ///
     /// # Errors
     /// [`StartError`] if the control plane cannot be set up.
-    pub fn run(self, ready: impl FnOnce(&Self), companion: Option<Companion>) -> Result<(), StartError> {
+    pub fn run(
+        self,
+        ready: impl FnOnce(&Self),
+        companion: Option<Companion>,
+    ) -> Result<(), StartError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("control")
@@ -40,7 +44,11 @@ impl Running {
         end
     }
 
-    async fn control(mut self, ready: impl FnOnce(&Self), companion: Option<Companion>) -> Result<(), StartError> {
+    async fn control(
+        mut self,
+        ready: impl FnOnce(&Self),
+        companion: Option<Companion>,
+    ) -> Result<(), StartError> {
         let tasks = TaskTracker::new();
         let mut signals = Signals::new()?;
         if let Some(listener) = self.admin.take() {
@@ -54,8 +62,14 @@ impl Running {
         }
         let daemon = companion.map(|companion| tasks.spawn(std::pin::Pin::from(companion)));
         let pulses = Pulses::new(self.pulses.clone());
-        tasks.spawn(systemd::feed_watchdog(move || pulses.all_alive(), self.shared.stop.clone()));
-        let mut announced = Announced { ready: Some(ready), text: String::new() };
+        tasks.spawn(systemd::feed_watchdog(
+            move || pulses.all_alive(),
+            self.shared.stop.clone(),
+        ));
+        let mut announced = Announced {
+            ready: Some(ready),
+            text: String::new(),
+        };
         let mut watch = ticking(WATCH);
         loop {
             announced.update(&self);
@@ -85,7 +99,10 @@ impl Running {
             Ok(restart) => {
                 tracing::info!("configuration reloaded");
                 for key in restart {
-                    tracing::warn!(key, "changed, but takes a restart: `systemctl restart portico`");
+                    tracing::warn!(
+                        key,
+                        "changed, but takes a restart: `systemctl restart portico`"
+                    );
                 }
             }
             Err(error) => tracing::error!("nothing is changed by the reload: {error}"),
@@ -110,7 +127,10 @@ impl Running {
                 _ = signals.interrupt.recv() => break,
             }
             if began.elapsed() >= longest {
-                tracing::warn!(open = self.shared.permits.open(), "drain timeout; open connections are cut");
+                tracing::warn!(
+                    open = self.shared.permits.open(),
+                    "drain timeout; open connections are cut"
+                );
                 break;
             }
         }
@@ -204,4 +224,3 @@ fn ticking(period: Duration) -> Interval {
 
 /// The reload's outcome: keys that take a restart, or why nothing has changed.
 pub type Outcome = Result<Vec<&'static str>, super::reload::ReloadError>;
-

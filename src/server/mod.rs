@@ -56,7 +56,9 @@ pub enum StartError {
     #[error(transparent)]
     Build(#[from] BuildError),
     /// The access log.
-    #[error("cannot open the access log: {0}\n  hint: the directory must exist and be writable for this user; see `log.access`")]
+    #[error(
+        "cannot open the access log: {0}\n  hint: the directory must exist and be writable for this user; see `log.access`"
+    )]
     AccessLog(#[source] io::Error),
     /// TLS.
     #[error("cannot set up TLS: {0}")]
@@ -107,7 +109,11 @@ pub struct Running {
 /// # Errors
 /// [`StartError`]; nothing is left behind.
 pub fn start(options: Options) -> Result<Running, StartError> {
-    let Options { config, config_file, certs } = options;
+    let Options {
+        config,
+        config_file,
+        certs,
+    } = options;
     let workers = config.server.workers.unwrap_or_else(cores);
     let instance = format!("{:08x}", random() >> 32);
     let current = Arc::new(Current::new(Snapshot::build(&config, 1, &instance)?));
@@ -124,10 +130,14 @@ pub fn start(options: Options) -> Result<Running, StartError> {
             None
         }
     };
-    let access_log = Arc::new(AccessLog::start(sink(&config.log.access)).map_err(StartError::AccessLog)?);
+    let access_log =
+        Arc::new(AccessLog::start(sink(&config.log.access)).map_err(StartError::AccessLog)?);
     let admin = admin::AdminListener::bind(&config.listen.admin)?;
     let mut bound = Bound::new(&config, workers)?;
-    let permits = Permits::new(most_connections(&config), config.limits.connections_per_address);
+    let permits = Permits::new(
+        most_connections(&config),
+        config.limits.connections_per_address,
+    );
     let shared = Shared {
         current: Arc::clone(&current),
         live: Arc::clone(&live),
@@ -136,7 +146,12 @@ pub fn start(options: Options) -> Result<Running, StartError> {
         drain: CancellationToken::new(),
         stop: CancellationToken::new(),
     };
-    let labels = Labels { refused: REFUSED, handshake: HANDSHAKE, upstream: LABELS, errors: LABELS };
+    let labels = Labels {
+        refused: REFUSED,
+        handshake: HANDSHAKE,
+        upstream: LABELS,
+        errors: LABELS,
+    };
     let (metrics, shards) = Metrics::new(workers, labels);
     let mut threads = Vec::new();
     let mut pulses = Vec::new();
@@ -153,7 +168,15 @@ pub fn start(options: Options) -> Result<Running, StartError> {
         };
         threads.push(worker::start(shared.clone(), own)?);
     }
-    let status = Status::new(&config, workers, &bound, metrics, Arc::clone(&current), live, Arc::clone(&access_log));
+    let status = Status::new(
+        &config,
+        workers,
+        &bound,
+        metrics,
+        Arc::clone(&current),
+        live,
+        Arc::clone(&access_log),
+    );
     let reload = Reload::new(config, config_file, instance, current, permits, certs);
     Ok(Running {
         shared,
@@ -177,18 +200,32 @@ struct Bound {
 
 impl Bound {
     fn new(config: &Config, workers: usize) -> Result<Self, StartError> {
-        let mut bound = Self { sockets: (0..workers).map(|_| Vec::new()).collect(), https: Vec::new(), http: Vec::new() };
+        let mut bound = Self {
+            sockets: (0..workers).map(|_| Vec::new()).collect(),
+            https: Vec::new(),
+            http: Vec::new(),
+        };
         let public = config.listen.public_port;
         for &address in &config.listen.https {
             let own = bound.bind(address, workers, |port| {
                 let port = public.unwrap_or(port);
-                Door { https: true, public_port: port, https_port: port }
+                Door {
+                    https: true,
+                    public_port: port,
+                    https_port: port,
+                }
             })?;
             bound.https.push(own);
         }
-        let https_port = public.or_else(|| bound.https.first().map(SocketAddr::port)).unwrap_or(443);
+        let https_port = public
+            .or_else(|| bound.https.first().map(SocketAddr::port))
+            .unwrap_or(443);
         for &address in &config.listen.http {
-            let own = bound.bind(address, workers, |port| Door { https: false, public_port: port, https_port })?;
+            let own = bound.bind(address, workers, |port| Door {
+                https: false,
+                public_port: port,
+                https_port,
+            })?;
             bound.http.push(own);
         }
         Ok(bound)
@@ -201,15 +238,23 @@ impl Bound {
         door: impl Fn(u16) -> Door,
     ) -> Result<SocketAddr, StartError> {
         let sockets = listener::bind(address, workers)?;
-        let own = sockets.first().map_or(Ok(address), std::net::TcpListener::local_addr)?;
+        let own = sockets
+            .first()
+            .map_or(Ok(address), std::net::TcpListener::local_addr)?;
         for (worker, socket) in self.sockets.iter_mut().zip(sockets) {
-            worker.push(Socket { socket, door: door(own.port()) });
+            worker.push(Socket {
+                socket,
+                door: door(own.port()),
+            });
         }
         Ok(own)
     }
 
     fn take(&mut self, worker: usize) -> Vec<Socket> {
-        self.sockets.get_mut(worker).map(std::mem::take).unwrap_or_default()
+        self.sockets
+            .get_mut(worker)
+            .map(std::mem::take)
+            .unwrap_or_default()
     }
 }
 
@@ -231,12 +276,17 @@ fn cores() -> usize {
 fn most_connections(config: &Config) -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
     if limit.current != limit.maximum && setrlimit(Resource::Nofile, raised).is_err() {
         tracing::warn!("the limit of open files cannot be raised to the hard limit");
     }
     let files = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20);
-    let derived = usize::try_from(files.saturating_sub(OTHER_FILES) / 2).unwrap_or(usize::MAX).max(16);
+    let derived = usize::try_from(files.saturating_sub(OTHER_FILES) / 2)
+        .unwrap_or(usize::MAX)
+        .max(16);
     config.limits.connections.unwrap_or(derived)
 }
 

@@ -52,7 +52,11 @@ impl Stamp {
         use std::os::unix::fs::MetadataExt;
         // Follows links, so a switched link is a change too.
         let meta = std::fs::metadata(path).ok()?;
-        Some(Self { modified: meta.modified().ok(), length: meta.len(), inode: meta.ino() })
+        Some(Self {
+            modified: meta.modified().ok(),
+            length: meta.len(),
+            inode: meta.ino(),
+        })
     }
 }
 
@@ -68,7 +72,16 @@ impl Reload {
         certs: Option<Certs>,
     ) -> Self {
         let tenants_seen = tenant_file(&config).and_then(Stamp::of);
-        Self { config, file, instance, current, permits, certs, tenants_seen, generation: 1 }
+        Self {
+            config,
+            file,
+            instance,
+            current,
+            permits,
+            certs,
+            tenants_seen,
+            generation: 1,
+        }
     }
 
     /// The configuration in effect.
@@ -89,7 +102,10 @@ impl Reload {
         self.generation += 1;
         self.tenants_seen = tenant_file(&config).and_then(Stamp::of);
         self.current.publish(snapshot);
-        self.permits.set_limits(most_connections(&config), config.limits.connections_per_address);
+        self.permits.set_limits(
+            most_connections(&config),
+            config.limits.connections_per_address,
+        );
         if let Some(certs) = &self.certs {
             certs.load(&config.domains);
         }
@@ -102,7 +118,9 @@ impl Reload {
         if let Some(certs) = &mut self.certs {
             certs.refresh(&self.config.domains);
         }
-        let Some(path) = tenant_file(&self.config) else { return };
+        let Some(path) = tenant_file(&self.config) else {
+            return;
+        };
         let stamp = Stamp::of(path);
         if stamp == self.tenants_seen {
             return;
@@ -112,7 +130,10 @@ impl Reload {
         match Snapshot::build(&self.config, self.generation + 1, &self.instance) {
             Ok(snapshot) => {
                 self.generation += 1;
-                tracing::info!(tenants = snapshot.resolver.directory().len(), "tenants read again");
+                tracing::info!(
+                    tenants = snapshot.resolver.directory().len(),
+                    "tenants read again"
+                );
                 self.current.publish(snapshot);
             }
             Err(error) => tracing::error!("the tenants stay as they were: {error}"),

@@ -83,7 +83,9 @@ impl Status {
         let soonest = table.all().iter().map(|served| served.not_after).min();
         let generation = self.current.load().generation;
         match soonest {
-            Some(end) => format!("serving; configuration {generation}, certificates valid until {end}"),
+            Some(end) => {
+                format!("serving; configuration {generation}, certificates valid until {end}")
+            }
             None => format!("serving; configuration {generation}"),
         }
     }
@@ -95,14 +97,21 @@ impl Status {
 
     /// A reload is over.
     pub fn note_reload(&self, outcome: &Outcome) {
-        let counter = if outcome.is_ok() { &self.reloads_ok } else { &self.reloads_failed };
+        let counter = if outcome.is_ok() {
+            &self.reloads_ok
+        } else {
+            &self.reloads_failed
+        };
         counter.fetch_add(1, Relaxed);
         let at = UnixTime::now().to_string();
         let value = match outcome {
             Ok(restart) => json!({ "ok": true, "at": at, "needs_restart": restart }),
             Err(error) => json!({ "ok": false, "at": at, "error": error.to_string() }),
         };
-        *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+        *self
+            .last_reload
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(value);
     }
 
     fn certificates(&self) -> Vec<Value> {
@@ -133,7 +142,11 @@ impl AdminSource for Status {
         if self.draining.load(Relaxed) {
             reasons.push("draining".to_owned());
         }
-        if reasons.is_empty() { Ok(()) } else { Err(reasons) }
+        if reasons.is_empty() {
+            Ok(())
+        } else {
+            Err(reasons)
+        }
     }
 
     fn status(&self) -> Value {

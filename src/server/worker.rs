@@ -74,25 +74,40 @@ pub struct Own {
 /// # Errors
 /// The thread or its runtime cannot be made.
 pub fn start(shared: Shared, own: Own) -> io::Result<JoinHandle<()>> {
-    let runtime = Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default());
+    let runtime = Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build_local(LocalOptions::default());
     drop(runtime?); // A runtime cannot move to the thread; this only shows that one can be made.
-    thread::Builder::new().name(format!("worker-{}", own.index)).spawn(move || {
-        let runtime = Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default());
-        match runtime {
-            Ok(runtime) => runtime.block_on(serve(shared, own)),
-            Err(error) => tracing::error!(%error, "a worker cannot make its runtime"),
-        }
-    })
+    thread::Builder::new()
+        .name(format!("worker-{}", own.index))
+        .spawn(move || {
+            let runtime = Builder::new_current_thread()
+                .enable_io()
+                .enable_time()
+                .build_local(LocalOptions::default());
+            match runtime {
+                Ok(runtime) => runtime.block_on(serve(shared, own)),
+                Err(error) => tracing::error!(%error, "a worker cannot make its runtime"),
+            }
+        })
 }
 
 async fn serve(shared: Shared, own: Own) {
     let context = Context::new(Arc::clone(&shared.current), own.log, own.metrics, own.seed);
-    drop(tokio::task::spawn_local(tick(Rc::clone(&context), own.pulse)));
+    drop(tokio::task::spawn_local(tick(
+        Rc::clone(&context),
+        own.pulse,
+    )));
     let mut listeners = Vec::new();
     for Socket { socket, door } in own.sockets {
         match TcpListener::from_std(socket) {
             Ok(listener) => {
-                let take = Take { context: Rc::clone(&context), shared: shared.clone(), door };
+                let take = Take {
+                    context: Rc::clone(&context),
+                    shared: shared.clone(),
+                    door,
+                };
                 listeners.push(tokio::task::spawn_local(listen(listener, take)));
             }
             Err(error) => tracing::error!(%error, "a worker cannot use its socket"),
@@ -147,9 +162,14 @@ impl Take {
             }
         };
         let open = self.context.open(permit);
-        let tls = self.door.https.then(|| TlsAcceptor::from(Arc::clone(&self.shared.tls)));
+        let tls = self
+            .door
+            .https
+            .then(|| TlsAcceptor::from(Arc::clone(&self.shared.tls)));
         let live = Arc::clone(&self.shared.live);
-        drop(tokio::task::spawn_local(connection::serve(open, stream, info, tls, live)));
+        drop(tokio::task::spawn_local(connection::serve(
+            open, stream, info, tls, live,
+        )));
     }
 }
 

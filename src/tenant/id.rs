@@ -27,7 +27,8 @@ impl TenantId {
     /// name is one legal value and no two names share one.
     #[must_use]
     pub fn header_value(&self) -> HeaderValue {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'~' | b'-');
+        let plain =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'~' | b'-');
         if self.0.bytes().all(plain)
             && let Ok(value) = HeaderValue::from_str(&self.0)
         {
@@ -91,7 +92,11 @@ impl Tenant {
     /// A tenant with the header value that follows from its name.
     #[must_use]
     pub fn new(id: TenantId, state: State) -> Self {
-        Self { header_value: id.header_value(), id, state }
+        Self {
+            header_value: id.header_value(),
+            id,
+            state,
+        }
     }
 }
 
@@ -105,6 +110,10 @@ mod tests {
         assert_eq!(value("acme-1.x_y~"), "acme-1.x_y~");
         assert_eq!(value("a b/ü"), "a%20b%2F%C3%BC");
         assert_ne!(value("a%20b"), value("a b"));
-        assert!(TenantId::new("a\r\nb").is_none() && TenantId::new("").is_none() && TenantId::new(&"x".repeat(64)).is_none());
+        assert!(
+            TenantId::new("a\r\nb").is_none()
+                && TenantId::new("").is_none()
+                && TenantId::new(&"x".repeat(64)).is_none()
+        );
     }
 }

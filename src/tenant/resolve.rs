@@ -59,9 +59,19 @@ pub struct Resolver {
 impl Resolver {
     /// Rules for hosts below `bases`.
     #[must_use]
-    pub fn new(mut bases: Vec<Host>, apex: ApexRule, www: WwwRule, directory: Box<dyn Directory>) -> Self {
+    pub fn new(
+        mut bases: Vec<Host>,
+        apex: ApexRule,
+        www: WwwRule,
+        directory: Box<dyn Directory>,
+    ) -> Self {
         bases.sort_by_key(|base| std::cmp::Reverse(base.as_str().len()));
-        Self { bases, apex, www, directory }
+        Self {
+            bases,
+            apex,
+            www,
+            directory,
+        }
     }
 
     /// The directory that is asked.
@@ -76,19 +86,28 @@ impl Resolver {
         if let Some(tenant) = self.directory.by_host(host) {
             return Resolution::Tenant(tenant);
         }
-        let Some((base, rest)) = self.bases.iter().find_map(|base| Some((base, host.below(base)?))) else {
+        let Some((base, rest)) = self
+            .bases
+            .iter()
+            .find_map(|base| Some((base, host.below(base)?)))
+        else {
             return Resolution::Unknown;
         };
         match (rest, self.www) {
             ("", _) | ("www", WwwRule::Same) => self.apex(),
             ("www", WwwRule::Redirect) => match self.resolve(base) {
                 Resolution::Unknown => Resolution::Unknown,
-                Resolution::Tenant(_) | Resolution::Redirect(_) => Resolution::Redirect(base.clone()),
+                Resolution::Tenant(_) | Resolution::Redirect(_) => {
+                    Resolution::Redirect(base.clone())
+                }
             },
             ("www", WwwRule::Reject) => Resolution::Unknown,
             // A wildcard certificate does not cover a nested name, so only an explicit row above could serve it.
             (label, _) if label.contains('.') => Resolution::Unknown,
-            (label, _) => self.directory.by_label(label).map_or(Resolution::Unknown, Resolution::Tenant),
+            (label, _) => self
+                .directory
+                .by_label(label)
+                .map_or(Resolution::Unknown, Resolution::Tenant),
         }
     }
 
@@ -107,7 +126,12 @@ mod tests {
 
     fn resolver(apex: ApexRule, www: WwwRule) -> Resolver {
         let bases = ["example.com", "eu.example.com"].map(|base| Host::parse(base).unwrap());
-        Resolver::new(bases.to_vec(), apex, www, Box::new(Pattern::new(&["@default".to_owned(), "status".to_owned()])))
+        Resolver::new(
+            bases.to_vec(),
+            apex,
+            www,
+            Box::new(Pattern::new(&["@default".to_owned(), "status".to_owned()])),
+        )
     }
 
     fn name(resolver: &Resolver, host: &str) -> String {
@@ -120,7 +144,10 @@ mod tests {
 
     #[test]
     fn classifies_labels_bases_and_reserved_names() {
-        let resolver = resolver(ApexRule::tenant(TenantId::new("public").unwrap()), WwwRule::Redirect);
+        let resolver = resolver(
+            ApexRule::tenant(TenantId::new("public").unwrap()),
+            WwwRule::Redirect,
+        );
         for (host, expected) in [
             ("acme.example.com", "acme"),
             ("acme.eu.example.com", "acme"),
@@ -141,9 +168,21 @@ mod tests {
 
     #[test]
     fn www_leads_nowhere_when_the_apex_is_nobodys() {
-        assert_eq!(name(&resolver(ApexRule::Reject, WwwRule::Redirect), "www.example.com"), "unknown");
+        assert_eq!(
+            name(
+                &resolver(ApexRule::Reject, WwwRule::Redirect),
+                "www.example.com"
+            ),
+            "unknown"
+        );
         let apex = || ApexRule::tenant(TenantId::new("public").unwrap());
-        assert_eq!(name(&resolver(apex(), WwwRule::Same), "www.example.com"), "public");
-        assert_eq!(name(&resolver(apex(), WwwRule::Reject), "www.example.com"), "unknown");
+        assert_eq!(
+            name(&resolver(apex(), WwwRule::Same), "www.example.com"),
+            "public"
+        );
+        assert_eq!(
+            name(&resolver(apex(), WwwRule::Reject), "www.example.com"),
+            "unknown"
+        );
     }
 }

@@ -66,7 +66,9 @@ pub async fn accept(
     deadline: &Deadline,
     longest: Duration,
 ) -> Result<(Box<TlsStream<Socket>>, TlsInfo), TlsError> {
-    let handshake = acceptor.accept_with(socket, |session| session.set_buffer_limit(Some(SEND_BUFFER)));
+    let handshake = acceptor.accept_with(socket, |session| {
+        session.set_buffer_limit(Some(SEND_BUFFER))
+    });
     // Boxed: a handshake's state is large, and the connection's task lives much longer.
     let stream = match deadline.limit(longest, Box::pin(handshake)).await {
         None => return Err(TlsError::Timeout),
@@ -74,14 +76,28 @@ pub async fn accept(
         Some(Ok(stream)) => Box::new(stream),
     };
     let session = stream.get_ref().1;
-    let sni = session.server_name().and_then(|name| Host::parse(name).ok());
+    let sni = session
+        .server_name()
+        .and_then(|name| Host::parse(name).ok());
     // The table may have been swapped since the resolver read it; the names of a lineage are the same before and
     // after a renewal, which is all that is asked of this entry.
-    let served = live.table().find(sni.as_ref()).map(Arc::clone).ok_or(TlsError::NoCertificate)?;
+    let served = live
+        .table()
+        .find(sni.as_ref())
+        .map(Arc::clone)
+        .ok_or(TlsError::NoCertificate)?;
     let version = match session.protocol_version() {
         Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
         _ => "TLSv1.2",
     };
     let http2 = session.alpn_protocol() == Some(b"h2");
-    Ok((stream, TlsInfo { served, sni, version, http2 }))
+    Ok((
+        stream,
+        TlsInfo {
+            served,
+            sni,
+            version,
+            http2,
+        },
+    ))
 }

@@ -29,6 +29,9 @@ impl ResolvesServerCert for Resolver {
             Some(name) => Some(Host::parse(name).ok()?),
             None => None,
         };
-        self.live.table().find(sni.as_ref()).map(|served| Arc::clone(&served.key))
+        self.live
+            .table()
+            .find(sni.as_ref())
+            .map(|served| Arc::clone(&served.key))
     }
 }

@@ -52,8 +52,17 @@ where
 {
     /// A group over `pools`.
     #[must_use]
-    pub fn new(pools: Vec<Rc<Pool<B>>>, connect_timeout: Duration, response_timeout: Duration) -> Self {
-        Self { pools, next: Cell::new(0), connect_timeout, response_timeout }
+    pub fn new(
+        pools: Vec<Rc<Pool<B>>>,
+        connect_timeout: Duration,
+        response_timeout: Duration,
+    ) -> Self {
+        Self {
+            pools,
+            next: Cell::new(0),
+            connect_timeout,
+            response_timeout,
+        }
     }
 
     /// Sends `request`, whose target is in origin form and whose headers are final. `deadline` is used for each wait.
@@ -62,7 +71,11 @@ where
     ///
     /// # Errors
     /// [`SendError`], after the retries that are safe.
-    pub async fn send(&self, mut request: Request<B>, deadline: &Deadline) -> Result<Answer<B>, SendError> {
+    pub async fn send(
+        &self,
+        mut request: Request<B>,
+        deadline: &Deadline,
+    ) -> Result<Answer<B>, SendError> {
         let mut sent = Sent::default();
         let mut attempt = 0;
         loop {
@@ -74,20 +87,37 @@ where
             let copy = keep_copy(&request, unused);
             let method = request.method().clone();
             let server = lease.pool().label().to_string();
-            let Some(sender) = lease.sender() else { continue };
-            match deadline.limit(self.response_timeout, sender.try_send_request(request)).await {
+            let Some(sender) = lease.sender() else {
+                continue;
+            };
+            match deadline
+                .limit(self.response_timeout, sender.try_send_request(request))
+                .await
+            {
                 None => return Err(SendError::ResponseTimeout { server }),
                 Some(Ok(response)) => {
                     sent.reused = unused.is_some();
-                    return Ok(Answer { response, lease, sent });
+                    return Ok(Answer {
+                        response,
+                        lease,
+                        sent,
+                    });
                 }
                 Some(Err(mut failed)) => {
                     let back = failed.take_message();
-                    let state =
-                        Attempt { unsent: back.is_some(), reused: unused.is_some(), replayable: copy.is_some() };
+                    let state = Attempt {
+                        unsent: back.is_some(),
+                        reused: unused.is_some(),
+                        replayable: copy.is_some(),
+                    };
                     match back.or_else(|| copy.map(Copy::into_request)) {
                         Some(again) if retry::decide(&method, state, attempt) => request = again,
-                        _ => return Err(SendError::Exchange { server, source: failed.into_error() }),
+                        _ => {
+                            return Err(SendError::Exchange {
+                                server,
+                                source: failed.into_error(),
+                            });
+                        }
                     }
                     sent.retries += 1;
                 }
@@ -105,22 +135,36 @@ where
         let start = self.next.get();
         self.next.set((start + attempt) % count);
         let (before, after) = self.pools.split_at(start % count);
-        after.iter().chain(before).min_by_key(|pool| (pool.is_avoided(), pool.in_flight()))
+        after
+            .iter()
+            .chain(before)
+            .min_by_key(|pool| (pool.is_avoided(), pool.in_flight()))
     }
 
     /// Connects to the server of this attempt; on failure to the others in turn.
-    async fn connect(&self, attempt: usize, sent: &mut Sent, deadline: &Deadline) -> Result<Lease<B>, SendError> {
+    async fn connect(
+        &self,
+        attempt: usize,
+        sent: &mut Sent,
+        deadline: &Deadline,
+    ) -> Result<Lease<B>, SendError> {
         let mut tries = self.pools.len().max(1);
         loop {
             let Some(pool) = self.pick(attempt) else {
                 let source = std::io::Error::other("the group has no server");
-                return Err(SendError::Connect { server: String::new(), source });
+                return Err(SendError::Connect {
+                    server: String::new(),
+                    source,
+                });
             };
             let server = || pool.label().to_string();
             sent.connects += 1;
             let error = match deadline.limit(self.connect_timeout, pool.connect()).await {
                 Some(Ok(lease)) => return Ok(lease),
-                Some(Err(source)) => SendError::Connect { server: server(), source },
+                Some(Err(source)) => SendError::Connect {
+                    server: server(),
+                    source,
+                },
                 None => SendError::ConnectTimeout { server: server() },
             };
             pool.avoid();
@@ -155,9 +199,11 @@ impl Copy {
 /// would cost more than such a failure is worth.
 fn keep_copy<B: Body>(request: &Request<B>, unused: Option<u32>) -> Option<Copy> {
     let may_be_closed = unused.is_some_and(|ticks| ticks > 0);
-    (may_be_closed && request.method().is_idempotent() && request.body().is_end_stream()).then(|| Copy {
-        method: request.method().clone(),
-        uri: request.uri().clone(),
-        headers: request.headers().clone(),
-    })
+    (may_be_closed && request.method().is_idempotent() && request.body().is_end_stream()).then(
+        || Copy {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            headers: request.headers().clone(),
+        },
+    )
 }

@@ -98,7 +98,8 @@ where
 
     /// Notes that the server refused a connection.
     pub fn avoid(&self) {
-        self.avoid_until.set(self.ticks.now().saturating_add(Ticks::in_ticks(AVOID)));
+        self.avoid_until
+            .set(self.ticks.now().saturating_add(Ticks::in_ticks(AVOID)));
     }
 
     /// A kept connection that is still open, and for how many ticks it was unused.
@@ -139,9 +140,9 @@ where
     /// Closes what was unused for too long.
     pub fn prune(&self) {
         let now = self.ticks.now();
-        self.idle
-            .borrow_mut()
-            .retain(|entry| !entry.sender.is_closed() && !self.is_stale(now.saturating_sub(entry.since)));
+        self.idle.borrow_mut().retain(|entry| {
+            !entry.sender.is_closed() && !self.is_stale(now.saturating_sub(entry.since))
+        });
     }
 
     /// One tick is taken off, because an age in ticks may be up to one tick too small.
@@ -152,7 +153,10 @@ where
     fn give_back(&self, sender: SendRequest<B>) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < self.most_idle.get() && !sender.is_closed() {
-            idle.push(Idle { sender, since: self.ticks.now() });
+            idle.push(Idle {
+                sender,
+                since: self.ticks.now(),
+            });
         }
     }
 }
@@ -172,7 +176,10 @@ where
 {
     fn new(pool: &Rc<Pool<B>>, sender: SendRequest<B>) -> Self {
         pool.in_flight.set(pool.in_flight.get() + 1);
-        Self { sender: Some(sender), pool: Rc::clone(pool) }
+        Self {
+            sender: Some(sender),
+            pool: Rc::clone(pool),
+        }
     }
 
     /// The connection; `None` cannot be seen by callers, as only [`Lease::give_back`] takes it out.
@@ -196,6 +203,8 @@ where
 
 impl<B> Drop for Lease<B> {
     fn drop(&mut self) {
-        self.pool.in_flight.set(self.pool.in_flight.get().saturating_sub(1));
+        self.pool
+            .in_flight
+            .set(self.pool.in_flight.get().saturating_sub(1));
     }
 }

@@ -22,7 +22,8 @@ pub const MOST_ATTEMPTS: usize = 3;
 /// Whether to try again after the attempt number `number` (from 1).
 #[must_use]
 pub fn decide(method: &Method, attempt: Attempt, number: usize) -> bool {
-    number < MOST_ATTEMPTS && (attempt.unsent || (attempt.reused && attempt.replayable && method.is_idempotent()))
+    number < MOST_ATTEMPTS
+        && (attempt.unsent || (attempt.reused && attempt.replayable && method.is_idempotent()))
 }
 
 #[cfg(test)]
@@ -31,12 +32,20 @@ mod tests {
 
     #[test]
     fn repeats_only_what_is_safe() {
-        let attempt = |unsent, reused, replayable| Attempt { unsent, reused, replayable };
+        let attempt = |unsent, reused, replayable| Attempt {
+            unsent,
+            reused,
+            replayable,
+        };
         assert!(decide(&Method::POST, attempt(true, false, false), 1));
         assert!(!decide(&Method::POST, attempt(false, true, true), 1));
         assert!(decide(&Method::GET, attempt(false, true, true), 1));
         assert!(!decide(&Method::GET, attempt(false, false, true), 1));
         assert!(!decide(&Method::GET, attempt(false, true, false), 1));
-        assert!(!decide(&Method::GET, attempt(true, true, true), MOST_ATTEMPTS));
+        assert!(!decide(
+            &Method::GET,
+            attempt(true, true, true),
+            MOST_ATTEMPTS
+        ));
     }
 }

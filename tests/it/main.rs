@@ -21,5 +21,5 @@
 
 mod architecture;
 mod rig;
-mod systemd;
 mod support;
+mod systemd;

@@ -46,7 +46,9 @@ pub fn demo(options: &Demo) -> Exit {
             let hint = matches!(error, DemoError::Start(StartError::Listen(_)));
             complain(error);
             if hint {
-                complain("the demo's ports are flags: `portico demo --https 127.0.0.1:9443 --http 127.0.0.1:9080`");
+                complain(
+                    "the demo's ports are flags: `portico demo --https 127.0.0.1:9443 --http 127.0.0.1:9080`",
+                );
             }
             Exit::Failed
         }
@@ -59,13 +61,21 @@ fn run(options: &Demo) -> Result<(), DemoError> {
     let ca = LocalCa::open(&options.dir.join("local-ca"), UnixTime::now())?;
     let served = ca.served(&names(&domain)?, UnixTime::now())?;
     let table = Table::new(vec![Arc::new(served)]);
-    serve(options, domain, CertSource::Fixed(table), &ca.certificate_path())
+    serve(
+        options,
+        domain,
+        CertSource::Fixed(table),
+        &ca.certificate_path(),
+    )
 }
 
 /// `*.localhost` alone would do for browsers, but OpenSSL takes no wildcard right below a top-level name, so the
 /// demo's hosts are named one by one as well.
 fn names(domain: &Host) -> Result<Vec<CertName>, HostError> {
-    let mut names = vec![CertName::Exact(domain.clone()), CertName::Wildcard(domain.clone())];
+    let mut names = vec![
+        CertName::Exact(domain.clone()),
+        CertName::Wildcard(domain.clone()),
+    ];
     for label in TENANTS.into_iter().chain([RESERVED]) {
         names.push(CertName::Exact(Host::parse(&format!("{label}.{domain}"))?));
     }
@@ -76,10 +86,16 @@ fn serve(options: &Demo, domain: Host, certs: CertSource, ca: &Path) -> Result<(
     let app = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
     let config = config(options, domain.clone(), app.local_addr()?);
     // Sockets first: a taken port is to be said before anything runs.
-    let running = server::start(Options { config, config_file: None, certs })?;
+    let running = server::start(Options {
+        config,
+        config_file: None,
+        certs,
+    })?;
     let shutdown = CancellationToken::new();
     let stopped = shutdown.clone();
-    let app = app::serve(app, Some(ca.to_owned()), async move { stopped.cancelled().await })?;
+    let app = app::serve(app, Some(ca.to_owned()), async move {
+        stopped.cancelled().await
+    })?;
     let text = banner(&urls(&running, &domain), ca);
     let served = running.run(|_| say(text), None);
     shutdown.cancel();
@@ -91,7 +107,10 @@ fn serve(options: &Demo, domain: Host, certs: CertSource, ca: &Path) -> Result<(
 
 fn urls(running: &Running, domain: &Host) -> Vec<String> {
     let port = running.https.first().map_or(443, SocketAddr::port);
-    TENANTS.iter().map(|tenant| format!("https://{tenant}.{domain}:{port}/")).collect()
+    TENANTS
+        .iter()
+        .map(|tenant| format!("https://{tenant}.{domain}:{port}/"))
+        .collect()
 }
 
 fn config(options: &Demo, domain: Host, app: SocketAddr) -> Config {
@@ -100,7 +119,10 @@ fn config(options: &Demo, domain: Host, app: SocketAddr) -> Config {
     config.listen.http = vec![options.http];
     config.listen.admin = AdminAddress::Off;
     config.tenants.apex = Apex::Tenant("public".to_owned());
-    config.upstream.servers = vec![UpstreamAddress::Tcp { host: app.ip().to_string(), port: app.port() }];
+    config.upstream.servers = vec![UpstreamAddress::Tcp {
+        host: app.ip().to_string(),
+        port: app.port(),
+    }];
     config.log.access = AccessLog::Off;
     config
 }

@@ -85,16 +85,25 @@ impl FileDirectory {
     /// # Errors
     /// [`FileError`]; the file is taken whole or not at all.
     pub fn load(path: &Path, bases: &[Host]) -> Result<Self, FileError> {
-        let text = std::fs::read_to_string(path).map_err(|source| FileError::Read { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| FileError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
         Self::parse(&text, path, bases)
     }
 
     fn parse(text: &str, path: &Path, bases: &[Host]) -> Result<Self, FileError> {
-        let raw: RawFile = toml::from_str(text)
-            .map_err(|error| FileError::Shape { path: path.to_owned(), message: error.to_string() })?;
+        let raw: RawFile = toml::from_str(text).map_err(|error| FileError::Shape {
+            path: path.to_owned(),
+            message: error.to_string(),
+        })?;
         let row = |value: &Spanned<String>, message, hint| FileError::Row {
             path: path.to_owned(),
-            line: 1 + text.bytes().take(value.span().start).filter(|&byte| byte == b'\n').count(),
+            line: 1 + text
+                .bytes()
+                .take(value.span().start)
+                .filter(|&byte| byte == b'\n')
+                .count(),
             message,
             value: value.get_ref().clone(),
             hint,
@@ -103,20 +112,35 @@ impl FileDirectory {
         let mut ids = HashSet::new();
         for tenant in &raw.tenant {
             let id = TenantId::new(tenant.id.get_ref()).ok_or_else(|| {
-                row(&tenant.id, "not a tenant id", "1 to 63 characters, none of them a control character")
+                row(
+                    &tenant.id,
+                    "not a tenant id",
+                    "1 to 63 characters, none of them a control character",
+                )
             })?;
             if !ids.insert(id.clone()) {
-                return Err(row(&tenant.id, "a tenant is listed twice", "merge the two rows"));
+                return Err(row(
+                    &tenant.id,
+                    "a tenant is listed twice",
+                    "merge the two rows",
+                ));
             }
             let entry = Arc::new(Tenant::new(id, tenant.state));
             let bad = |value: &Spanned<String>, _error: HostError| {
-                row(value, "not a host name", "letters, digits and `-` only; give `hosts` if the id is no label")
+                row(
+                    value,
+                    "not a host name",
+                    "letters, digits and `-` only; give `hosts` if the id is no label",
+                )
             };
             let mut names = Vec::new();
             match &tenant.hosts {
                 Some(list) => {
                     for host in list {
-                        names.push((Host::parse(host.get_ref()).map_err(|error| bad(host, error))?, host));
+                        names.push((
+                            Host::parse(host.get_ref()).map_err(|error| bad(host, error))?,
+                            host,
+                        ));
                     }
                 }
                 None => {
@@ -128,11 +152,18 @@ impl FileDirectory {
             }
             for (host, value) in names {
                 if hosts.insert(host, Arc::clone(&entry)).is_some() {
-                    return Err(row(value, "a host belongs to two tenants", "a host names one tenant"));
+                    return Err(row(
+                        value,
+                        "a host belongs to two tenants",
+                        "a host names one tenant",
+                    ));
                 }
             }
         }
-        Ok(Self { hosts, tenants: raw.tenant.len() })
+        Ok(Self {
+            hosts,
+            tenants: raw.tenant.len(),
+        })
     }
 }
 
@@ -160,7 +191,8 @@ mod tests {
 
     fn parse(text: &str) -> Result<FileDirectory, String> {
         let base = Host::parse("example.com").unwrap();
-        FileDirectory::parse(text, Path::new("tenants.toml"), &[base]).map_err(|error| error.to_string())
+        FileDirectory::parse(text, Path::new("tenants.toml"), &[base])
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -179,12 +211,23 @@ mod tests {
     #[test]
     fn says_line_value_and_hint() {
         let error = parse("[[tenant]]\nid = \"acme\"\n\n[[tenant]]\nid = \"acme\"\n").unwrap_err();
-        assert_eq!(error, "tenants.toml:5: a tenant is listed twice: `acme`\n  hint: merge the two rows");
+        assert_eq!(
+            error,
+            "tenants.toml:5: a tenant is listed twice: `acme`\n  hint: merge the two rows"
+        );
         let error = parse("[[tenant]]\nid = \"a_b\"\n").unwrap_err();
-        assert!(error.starts_with("tenants.toml:2: not a host name: `a_b`"), "{error}");
+        assert!(
+            error.starts_with("tenants.toml:2: not a host name: `a_b`"),
+            "{error}"
+        );
         let error = parse("[[tenant]]\nid = \"a\"\nhost = \"x\"\n").unwrap_err();
         assert!(error.contains("unknown field `host`"), "{error}");
-        let error = parse("[[tenant]]\nid=\"a\"\n[[tenant]]\nid=\"b\"\nhosts=[\"a.example.com\"]\n").unwrap_err();
-        assert!(error.contains("a host belongs to two tenants: `a.example.com`"), "{error}");
+        let error =
+            parse("[[tenant]]\nid=\"a\"\n[[tenant]]\nid=\"b\"\nhosts=[\"a.example.com\"]\n")
+                .unwrap_err();
+        assert!(
+            error.contains("a host belongs to two tenants: `a.example.com`"),
+            "{error}"
+        );
     }
 }

@@ -1,0 +1,449 @@
+//! The store in the state directory of one machine.
+//!
+//! ```text
+//! certs/<domain>/gen/000123-<serial8>/{fullchain.pem, chain.pem, privkey.pem, meta.json}
+//! certs/<domain>/current -> gen/000123-<serial8>
+//! certs/<domain>/pending/{key.pem, csr.der, order.json}     an order in progress
+//! certs/<domain>/{state.json, txt-ledger.jsonl, lock}       the renewal's own
+//! ```
+//! A generation appears by one rename and becomes current by another, so chain and key cannot mismatch. Keys are 0640:
+//! the proxy's user reads them through its group. What others may read is tightened if it is ours and refused if not.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use super::{Debt, Lock, Meta, NewGeneration, Pending, PendingOrder, Store, StoreError, Stored};
+use crate::cert::bundle::Bundle;
+use crate::cert::disk;
+use crate::host::Host;
+
+/// Generations kept, with the current one.
+const KEEP: usize = 5;
+/// Size of the probe.
+const PROBE: usize = 10 << 10;
+
+/// The store below one directory.
+#[derive(Debug, Clone)]
+pub struct FileStore {
+    root: PathBuf,
+}
+
+impl FileStore {
+    /// The store of a state directory. Nothing is read or made yet.
+    #[must_use]
+    pub fn new(state_dir: &Path) -> Self {
+        Self {
+            root: state_dir.join("certs"),
+        }
+    }
+
+    /// Where a lineage lives.
+    #[must_use]
+    pub fn lineage(&self, lineage: &Host) -> PathBuf {
+        self.root.join(lineage.as_str())
+    }
+
+    fn made(&self, lineage: &Host) -> Result<PathBuf, StoreError> {
+        let path = self.lineage(lineage);
+        disk::create_dir(&path, disk::GROUP_DIR).map_err(failed("make", &path))?;
+        Ok(path)
+    }
+}
+
+impl Store for FileStore {
+    fn load(&self, lineage: &Host) -> Result<Option<Stored>, StoreError> {
+        let path = self.lineage(lineage);
+        let link = path.join("current");
+        let current = match fs::read_link(&link) {
+            Ok(target) => Some(path.join(target)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(failed("read", &link)(error)),
+        };
+        let trouble = match &current {
+            None => None,
+            Some(directory) => {
+                match Generation::at(directory).and_then(|generation| generation.load()) {
+                    Ok(stored) => return Ok(Some(stored)),
+                    Err(error) => Some(error),
+                }
+            }
+        };
+        let mut last = trouble;
+        for generation in generations(&path)?.into_iter().rev() {
+            match generation.load() {
+                Ok(stored) => {
+                    let reason = last
+                        .map_or_else(|| "no `current` link".to_owned(), |error| error.to_string());
+                    tracing::warn!(%lineage, generation = stored.generation, reason, "the current certificate is unusable, using the newest good one");
+                    return Ok(Some(stored));
+                }
+                Err(error) => last = last.or(Some(error)),
+            }
+        }
+        last.map_or(Ok(None), Err)
+    }
+
+    fn put(&self, lineage: &Host, new: &NewGeneration) -> Result<Stored, StoreError> {
+        let path = self.made(lineage)?;
+        let bundle =
+            Bundle::parse(new.fullchain.as_bytes(), new.key.as_bytes()).map_err(|error| {
+                StoreError::Bad {
+                    path: path.clone(),
+                    error,
+                }
+            })?;
+        let all = path.join("gen");
+        disk::create_dir(&all, disk::GROUP_DIR).map_err(failed("make", &all))?;
+        sweep(&all)?;
+        let number = self.next_number(&path)?;
+        let serial: String = bundle.serial().chars().take(8).collect();
+        let name = format!("{number:06}-{serial}");
+        let (aside, directory) = (all.join(format!(".{name}.new")), all.join(&name));
+        disk::create_dir(&aside, disk::GROUP_DIR).map_err(failed("make", &aside))?;
+        let meta = serde_json::to_vec_pretty(&new.meta)
+            .map_err(|error| failed("write", &aside)(error.into()))?;
+        let files: [(&str, &[u8], u32); 4] = [
+            ("privkey.pem", new.key.as_bytes(), disk::GROUP_KEY),
+            ("fullchain.pem", new.fullchain.as_bytes(), disk::PUBLIC),
+            (
+                "chain.pem",
+                issuers(&new.fullchain).as_bytes(),
+                disk::PUBLIC,
+            ),
+            ("meta.json", &meta, disk::PUBLIC),
+        ];
+        for (file, content, mode) in files {
+            let file = aside.join(file);
+            disk::write(&file, content, mode).map_err(failed("write", &file))?;
+        }
+        fs::rename(&aside, &directory).map_err(failed("make", &directory))?;
+        disk::sync_dir(&all).map_err(failed("sync", &all))?;
+        // Read back before anybody can see it: what is not whole on the disk never becomes current.
+        let stored = Generation {
+            number,
+            path: directory,
+        }
+        .load()?;
+        let link = path.join("current");
+        disk::switch_link(&link, &Path::new("gen").join(&name)).map_err(failed("switch", &link))?;
+        prune(&path, number);
+        Ok(stored)
+    }
+
+    fn fingerprint(&self) -> u64 {
+        let mut hasher = foldhash::fast::FixedState::default().build_hasher();
+        let mut lineages: Vec<PathBuf> = fs::read_dir(&self.root)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+            .collect();
+        lineages.sort();
+        for lineage in lineages {
+            let link = lineage.join("current");
+            link.hash(&mut hasher);
+            fs::read_link(&link).ok().hash(&mut hasher);
+            for file in ["fullchain.pem", "privkey.pem"] {
+                let facts = fs::metadata(link.join(file)).ok();
+                facts
+                    .map(|facts| (facts.ino(), facts.mtime(), facts.mtime_nsec(), facts.len()))
+                    .hash(&mut hasher);
+            }
+        }
+        hasher.finish()
+    }
+
+    fn probe(&self) -> Result<(), StoreError> {
+        disk::create_dir(&self.root, disk::GROUP_DIR).map_err(failed("make", &self.root))?;
+        let path = self.root.join(".probe");
+        let content = vec![0x5a; PROBE];
+        disk::write(&path, &content, disk::PRIVATE).map_err(failed("write", &path))?;
+        let read = fs::read(&path).map_err(failed("read", &path))?;
+        disk::remove(&path).map_err(failed("remove", &path))?;
+        if read == content {
+            Ok(())
+        } else {
+            Err(StoreError::ReadBack(path))
+        }
+    }
+
+    fn lock(&self, lineage: &Host) -> Result<Option<Box<dyn Lock>>, StoreError> {
+        let path = self.made(lineage)?.join("lock");
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(disk::PRIVATE)
+            .open(&path)
+            .map_err(failed("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Box::new(FileLock { _file: file }))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(failed("lock", &path)(error)),
+        }
+    }
+
+    fn pending(&self, lineage: &Host) -> Result<Option<Pending>, StoreError> {
+        let folder = self.lineage(lineage).join("pending");
+        let read = |name: &str| {
+            let path = folder.join(name);
+            disk::read_if_there(&path).map_err(failed("read", &path))
+        };
+        let (Some(order), Some(key), Some(csr)) =
+            (read("order.json")?, read("key.pem")?, read("csr.der")?)
+        else {
+            return Ok(None);
+        };
+        let order: Option<PendingOrder> = serde_json::from_slice(&order).ok();
+        let key = String::from_utf8(key).ok();
+        Ok(order.zip(key).map(|(order, key)| Pending {
+            key: key.into(),
+            csr,
+            order,
+        }))
+    }
+
+    fn put_pending(&self, lineage: &Host, pending: &Pending) -> Result<(), StoreError> {
+        let folder = self.made(lineage)?.join("pending");
+        disk::create_dir(&folder, disk::PRIVATE_DIR).map_err(failed("make", &folder))?;
+        let order = serde_json::to_vec_pretty(&pending.order)
+            .map_err(|error| failed("write", &folder)(error.into()))?;
+        // The order's file comes last: it makes the other two valid.
+        for (name, content) in [
+            ("key.pem", pending.key.as_bytes()),
+            ("csr.der", &pending.csr),
+            ("order.json", &order),
+        ] {
+            let path = folder.join(name);
+            disk::write(&path, content, disk::PRIVATE).map_err(failed("write", &path))?;
+        }
+        Ok(())
+    }
+
+    fn clear_pending(&self, lineage: &Host) -> Result<(), StoreError> {
+        let folder = self.lineage(lineage).join("pending");
+        for name in ["order.json", "key.pem", "csr.der"] {
+            let path = folder.join(name);
+            disk::remove(&path).map_err(failed("remove", &path))?;
+        }
+        Ok(())
+    }
+
+    fn state(&self, lineage: &Host) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = self.lineage(lineage).join("state.json");
+        disk::read_if_there(&path).map_err(failed("read", &path))
+    }
+
+    fn put_state(&self, lineage: &Host, state: &[u8]) -> Result<(), StoreError> {
+        let path = self.made(lineage)?.join("state.json");
+        disk::write(&path, state, disk::PUBLIC).map_err(failed("write", &path))
+    }
+
+    fn owe(&self, lineage: &Host, debt: &Debt) -> Result<(), StoreError> {
+        self.enter(lineage, &Entry::Owe(debt.clone()))
+    }
+
+    fn paid(&self, lineage: &Host, debt: &Debt) -> Result<(), StoreError> {
+        self.enter(lineage, &Entry::Paid(debt.clone()))?;
+        if self.debts(lineage)?.is_empty() {
+            let path = self.ledger(lineage);
+            disk::remove(&path).map_err(failed("remove", &path))?;
+        }
+        Ok(())
+    }
+
+    fn debts(&self, lineage: &Host) -> Result<Vec<Debt>, StoreError> {
+        let path = self.ledger(lineage);
+        let content = disk::read_if_there(&path)
+            .map_err(failed("read", &path))?
+            .unwrap_or_default();
+        let mut open: Vec<Debt> = Vec::new();
+        for line in content.split(|&byte| byte == b'\n') {
+            // A torn line is that of a call that never came to pass: the record is written before the call.
+            match serde_json::from_slice(line) {
+                Ok(Entry::Owe(debt)) if !open.contains(&debt) => open.push(debt),
+                Ok(Entry::Paid(debt)) => open.retain(|other| *other != debt),
+                Ok(Entry::Owe(_)) | Err(_) => {}
+            }
+        }
+        Ok(open)
+    }
+}
+
+/// A line of the ledger.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Entry {
+    Owe(Debt),
+    Paid(Debt),
+}
+
+impl FileStore {
+    fn ledger(&self, lineage: &Host) -> PathBuf {
+        self.lineage(lineage).join("txt-ledger.jsonl")
+    }
+
+    fn enter(&self, lineage: &Host, entry: &Entry) -> Result<(), StoreError> {
+        let path = self.made(lineage)?.join("txt-ledger.jsonl");
+        let line =
+            serde_json::to_vec(entry).map_err(|error| failed("write", &path)(error.into()))?;
+        disk::append_line(&path, &line).map_err(failed("write", &path))
+    }
+
+    /// One more than any number that was ever current or is on the disk.
+    fn next_number(&self, path: &Path) -> Result<u64, StoreError> {
+        let newest = generations(path)?
+            .last()
+            .map_or(0, |generation| generation.number);
+        let linked = fs::read_link(path.join("current"))
+            .ok()
+            .and_then(|target| number_of(&target));
+        Ok(newest.max(linked.unwrap_or(0)) + 1)
+    }
+}
+
+/// One generation's directory.
+struct Generation {
+    number: u64,
+    path: PathBuf,
+}
+
+impl Generation {
+    fn at(path: &Path) -> Result<Self, StoreError> {
+        let strange = || {
+            failed("read", path)(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "not a generation's name",
+            ))
+        };
+        Ok(Self {
+            number: number_of(path).ok_or_else(strange)?,
+            path: path.to_owned(),
+        })
+    }
+
+    fn load(&self) -> Result<Stored, StoreError> {
+        let read = |name: &str| {
+            let path = self.path.join(name);
+            fs::read(&path).map_err(failed("read", &path))
+        };
+        let key_path = self.path.join("privkey.pem");
+        guard(&key_path).map_err(failed("use", &key_path))?;
+        let key = zeroize::Zeroizing::new(read("privkey.pem")?);
+        let bundle =
+            Bundle::parse(&read("fullchain.pem")?, &key).map_err(|error| StoreError::Bad {
+                path: self.path.clone(),
+                error,
+            })?;
+        let meta: Meta = read("meta.json")
+            .ok()
+            .and_then(|text| serde_json::from_slice(&text).ok())
+            .unwrap_or_default();
+        Ok(Stored {
+            bundle,
+            generation: self.number,
+            meta,
+        })
+    }
+}
+
+/// Takes from others what they may do with a key.
+fn guard(key: &Path) -> io::Result<()> {
+    let mode = fs::metadata(key)?.permissions().mode();
+    if mode & 0o037 == 0 {
+        return Ok(());
+    }
+    fs::set_permissions(key, fs::Permissions::from_mode(mode & 0o740)).map_err(|error| {
+        let text = format!(
+            "others may read it (mode {:03o}); hint: chmod 640 it ({error})",
+            mode & 0o777
+        );
+        io::Error::new(io::ErrorKind::PermissionDenied, text)
+    })?;
+    tracing::warn!(path = %key.display(), "others could read this key; its mode was tightened to 640");
+    Ok(())
+}
+
+/// The generations of a lineage, oldest first.
+fn generations(path: &Path) -> Result<Vec<Generation>, StoreError> {
+    let folder = path.join("gen");
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed("read", &folder)(error)),
+    };
+    let paths = entries.flatten().map(|entry| entry.path());
+    let mut all: Vec<_> = paths
+        .filter_map(|path| {
+            Some(Generation {
+                number: number_of(&path)?,
+                path,
+            })
+        })
+        .collect();
+    all.sort_by_key(|generation| generation.number);
+    Ok(all)
+}
+
+/// 123 for `000123-0a1b2c3d`; none for what a crash left (`.000123-0a1b2c3d.new`).
+fn number_of(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.split_once('-')?.0.parse().ok()
+}
+
+/// Removes what a crash left in the middle of a generation. The caller holds the lock.
+fn sweep(all: &Path) -> Result<(), StoreError> {
+    for entry in fs::read_dir(all).map_err(failed("read", all))?.flatten() {
+        if entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| name.starts_with('.'))
+        {
+            let path = entry.path();
+            fs::remove_dir_all(&path).map_err(failed("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the oldest generations. That one cannot be removed is no reason to fail: the new one is in service.
+fn prune(path: &Path, current: u64) {
+    let all = generations(path).unwrap_or_default();
+    let surplus = all.len().saturating_sub(KEEP);
+    for generation in all
+        .into_iter()
+        .filter(|generation| generation.number != current)
+        .take(surplus)
+    {
+        if let Err(error) = fs::remove_dir_all(&generation.path) {
+            tracing::warn!(path = %generation.path.display(), %error, "cannot remove an old certificate");
+        }
+    }
+}
+
+/// The chain without its leaf.
+fn issuers(fullchain: &str) -> &str {
+    const END: &str = "-----END CERTIFICATE-----";
+    fullchain
+        .split_once(END)
+        .map_or("", |(_, rest)| rest.trim_start())
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError + use<> {
+    let path = path.to_owned();
+    move |source| StoreError::File {
+        action,
+        path,
+        source,
+    }
+}
+
+/// Held through an open file: the kernel frees it even after `kill -9`.
+#[derive(Debug)]
+struct FileLock {
+    _file: File,
+}
+
+impl Lock for FileLock {}

@@ -1,0 +1,48 @@
+//! Taking in a certificate that somebody else obtained.
+
+use zeroize::Zeroizing;
+
+use super::{Meta, NewGeneration, Store, StoreError, Stored};
+use crate::cert::bundle::{self, Bundle};
+use crate::clock::UnixTime;
+use crate::host::Host;
+
+/// Stores a chain and its key as a new generation of every configured domain whose names it covers, and says which.
+///
+/// # Errors
+/// [`StoreError::Bad`] if the pair is no certificate or is out of its dates, [`StoreError::Foreign`] if it covers no
+/// domain (its apex and its wildcard), or what the store says.
+pub fn import(
+    store: &dyn Store,
+    domains: &[Host],
+    fullchain: &str,
+    key: &Zeroizing<String>,
+    now: UnixTime,
+) -> Result<Vec<(Host, Stored)>, StoreError> {
+    let bad = |error| StoreError::Bad {
+        path: "import".into(),
+        error,
+    };
+    let bundle = Bundle::parse(fullchain.as_bytes(), key.as_bytes()).map_err(bad)?;
+    bundle.check_dates(now).map_err(bad)?;
+    let covered: Vec<&Host> = domains
+        .iter()
+        .filter(|domain| bundle.check_names(&bundle::names_of(domain)).is_ok())
+        .collect();
+    if covered.is_empty() {
+        return Err(StoreError::Foreign(bundle::join(bundle.names())));
+    }
+    let meta = Meta {
+        stored_at: Some(now),
+        ..Meta::default()
+    };
+    let new = NewGeneration {
+        fullchain: fullchain.to_owned(),
+        key: key.clone(),
+        meta,
+    };
+    covered
+        .into_iter()
+        .map(|domain| Ok((domain.clone(), store.put(domain, &new)?)))
+        .collect()
+}

@@ -1,0 +1,256 @@
+//! Certificates at rest: lineages, generations, and what an order in progress must not forget.
+//!
+//! A *lineage* is one set of names, called by its first domain. It has numbered *generations* (a chain and its key,
+//! never changed once written) and one of them is current. [`Store`] is the seam between one machine and many:
+//! [`file::FileStore`] keeps everything below the state directory. The store proves what it reads with
+//! [`bundle`](crate::cert::bundle); it never talks to a CA, and it holds the renewal's state only as text.
+
+pub mod file;
+pub mod import;
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+pub use self::import::import;
+use crate::cert::bundle::{Bundle, BundleError};
+use crate::cert::live::Served;
+use crate::clock::UnixTime;
+use crate::host::Host;
+
+/// Why the store cannot do something.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// A file cannot be read or written.
+    #[error("cannot {action} `{}`: {source}{}", path.display(), hint(source))]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// What the file system says.
+        source: io::Error,
+    },
+    /// What was read back is not what was written.
+    #[error("`{}` does not hold what was just written to it\nhint: check the disk", .0.display())]
+    ReadBack(PathBuf),
+    /// A pair that is not a certificate.
+    #[error("`{}`: {error}", path.display())]
+    Bad {
+        /// The generation or the file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        error: BundleError,
+    },
+    /// A pair that is no certificate for the domains of the configuration.
+    #[error("the certificate covers none of the configured domains; it covers: {0}")]
+    Foreign(String),
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "\nhint: run as the user that owns `state_dir`, as in `sudo -u portico portico cert ...`"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "\nhint: free some space",
+        io::ErrorKind::ReadOnlyFilesystem => "\nhint: put `state_dir` on a writable file system",
+        _ => "",
+    }
+}
+
+/// A generation as it was read from the store.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// Chain and key, proven.
+    pub bundle: Bundle,
+    /// Number of the generation.
+    pub generation: u64,
+    /// How it came about.
+    pub meta: Meta,
+}
+
+/// What is known of a generation beyond its chain.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Meta {
+    /// Directory URL of the CA, empty for an import.
+    pub directory: String,
+    /// Account URL at the CA, empty for an import.
+    pub account: String,
+    /// When it was stored.
+    pub stored_at: Option<UnixTime>,
+}
+
+/// A generation to be stored.
+#[derive(Clone)]
+pub struct NewGeneration {
+    /// Leaf first, then each issuer, in PEM.
+    pub fullchain: String,
+    /// The key in PEM.
+    pub key: Zeroizing<String>,
+    /// How it came about.
+    pub meta: Meta,
+}
+
+impl fmt::Debug for NewGeneration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewGeneration")
+            .field("meta", &self.meta)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An order in progress: enough to go on after a crash with the same key and the same request.
+#[derive(Clone)]
+pub struct Pending {
+    /// The key in PEM. It exists before the order does.
+    pub key: Zeroizing<String>,
+    /// The certificate signing request in DER.
+    pub csr: Vec<u8>,
+    /// What the CA knows of it.
+    pub order: PendingOrder,
+}
+
+impl fmt::Debug for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pending")
+            .field("order", &self.order)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The CA's side of an order in progress.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingOrder {
+    /// Directory URL of the CA.
+    pub directory: String,
+    /// Account URL at the CA.
+    pub account: String,
+    /// Certificate profile that was asked for.
+    pub profile: Option<String>,
+    /// The names.
+    pub names: Vec<String>,
+    /// When it began.
+    pub created: UnixTime,
+    /// The order's URL; none if the crash came between key and order.
+    pub url: Option<String>,
+}
+
+/// A TXT record that we published, or were about to, and have not removed yet.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Debt {
+    /// The domain it proves.
+    pub domain: String,
+    /// The zone it is in, without trailing dot.
+    pub zone: String,
+    /// The record's name, without trailing dot.
+    pub fqdn: String,
+    /// The record's value.
+    pub value: String,
+}
+
+/// Held while an engine works on a lineage; dropping it lets the next one in.
+pub trait Lock: fmt::Debug + Send + Sync {}
+
+/// Where certificates are kept. All calls block; they belong to the control plane and to the renewal unit.
+pub trait Store: fmt::Debug + Send + Sync {
+    /// The current generation, or the newest good one if the current one is damaged (with a warning in the log).
+    ///
+    /// # Errors
+    /// [`StoreError`] if there are generations and none is good.
+    fn load(&self, lineage: &Host) -> Result<Option<Stored>, StoreError>;
+
+    /// Stores a generation and makes it current in one step.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the current generation is unchanged then. A chain that does not fit its key is refused.
+    fn put(&self, lineage: &Host, new: &NewGeneration) -> Result<Stored, StoreError>;
+
+    /// A number that changes when any current generation does. Cheap enough to ask every few seconds.
+    fn fingerprint(&self) -> u64;
+
+    /// Writes, syncs, reads and removes 10 KiB, so that no order is made whose certificate could not be kept.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn probe(&self) -> Result<(), StoreError>;
+
+    /// The right to work on a lineage; `None` if somebody else has it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn lock(&self, lineage: &Host) -> Result<Option<Box<dyn Lock>>, StoreError>;
+
+    /// The order in progress; a half-written one is none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn pending(&self, lineage: &Host) -> Result<Option<Pending>, StoreError>;
+
+    /// Remembers an order in progress, durably, before the call that makes it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn put_pending(&self, lineage: &Host, pending: &Pending) -> Result<(), StoreError>;
+
+    /// Forgets the order in progress and its key.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn clear_pending(&self, lineage: &Host) -> Result<(), StoreError>;
+
+    /// The renewal's own state (a JSON text of [`crate::acme`]), if there is one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn state(&self, lineage: &Host) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Replaces the renewal's own state.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn put_state(&self, lineage: &Host, state: &[u8]) -> Result<(), StoreError>;
+
+    /// Writes down a TXT record before it is published.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn owe(&self, lineage: &Host, debt: &Debt) -> Result<(), StoreError>;
+
+    /// Strikes a TXT record out once it is gone.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn paid(&self, lineage: &Host, debt: &Debt) -> Result<(), StoreError>;
+
+    /// The TXT records that were not removed yet.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn debts(&self, lineage: &Host) -> Result<Vec<Debt>, StoreError>;
+}
+
+/// Everything that may be served, in the order of `domains` (the first is the default for clients without SNI), and
+/// what could not be loaded. A lineage without certificate is in neither.
+#[must_use]
+pub fn load_all(store: &dyn Store, domains: &[Host]) -> (Vec<Served>, Vec<StoreError>) {
+    let mut served = Vec::new();
+    let mut problems = Vec::new();
+    for domain in domains {
+        match store.load(domain) {
+            Ok(Some(stored)) => served.push(
+                stored
+                    .bundle
+                    .into_served(domain.as_str(), stored.generation),
+            ),
+            Ok(None) => {}
+            Err(error) => problems.push(error),
+        }
+    }
+    (served, problems)
+}
