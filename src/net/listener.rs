@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn sockets_of_one_call_share_a_port_and_a_second_call_is_refused() {
         let sockets = bind(SocketAddr::from(([127, 0, 0, 1], 0)), 3).unwrap();
-        let address = sockets[0].local_addr().unwrap();
+        let address = sockets.first().unwrap().local_addr().unwrap();
         assert!(
             sockets
                 .iter()

@@ -7,5 +7,6 @@ pub mod accept;
 pub mod conn;
 pub mod deadline;
 pub mod listener;
+pub mod local;
 pub mod permit;
 pub mod socket;

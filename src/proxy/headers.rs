@@ -54,8 +54,8 @@ pub struct Facts<'a> {
     pub authority: &'a Authority,
     /// The port that the client used.
     pub port: u16,
-    /// The tenant, as the app is told it.
-    pub tenant: &'a HeaderValue,
+    /// The tenant, as the app is told it. Every request that goes to the app has one.
+    pub tenant: Option<&'a HeaderValue>,
     /// The other end of the connection.
     pub peer: IpAddr,
     /// The same, as a header value.
@@ -102,7 +102,9 @@ pub fn to_upstream(headers: &mut HeaderMap, facts: &Facts<'_>) -> Result<(), Req
         chain.restore(headers, facts.client);
     }
     headers.append(header::VIA, via(snapshot, facts.protocol));
-    headers.insert(snapshot.tenant_header.clone(), facts.tenant.clone());
+    if let Some(tenant) = facts.tenant {
+        headers.insert(snapshot.tenant_header.clone(), tenant.clone());
+    }
     Ok(())
 }
 

@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::exchange::ClientConn;
 use super::service;
 use crate::net::conn::Expired;
+use crate::net::local;
 
 /// Most of an upload that one stream may send before the app has taken it, in bytes.
 const STREAM_WINDOW: u32 = 256 << 10;
@@ -35,7 +36,7 @@ where
     F: Future + 'static,
 {
     fn execute(&self, work: F) {
-        drop(tokio::task::spawn_local(async move {
+        drop(local::spawn(async move {
             work.await;
         }));
     }

@@ -1,10 +1,12 @@
 //! The one request path. Both protocols call [`handle`], once for each request; it reads like a table of contents.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 
 use super::body::{Failure, RequestBody, ResponseBody, Upload, UploadRules};
 use super::context::View;
@@ -14,9 +16,10 @@ use super::headers::{self, Facts};
 use super::respond::{self, Asked};
 use super::target::{self, Target};
 use super::upgrade;
+use crate::net::deadline::Deadline;
 use crate::snapshot::Snapshot;
 use crate::tenant::{Resolution, State};
-use crate::upstream::SendError;
+use crate::upstream::{Lease, SendError};
 
 /// Answers one request. Dropped before it is done (client gone, stream reset), it gives up the exchange with the app.
 pub async fn handle(conn: Rc<ClientConn>, request: Request<Incoming>) -> Response<ResponseBody> {
@@ -34,14 +37,16 @@ pub async fn handle(conn: Rc<ClientConn>, request: Request<Incoming>) -> Respons
         Ok(Route::ServerOptions) => return respond::server_options(exchange, &view.snapshot),
         Err(error) => return respond::error(&error, exchange, &asked, &view.snapshot),
     };
-    match forward(
+    let outgoing = match prepare(
         Request::from_parts(head, body),
         &route,
-        &mut exchange,
-        &view,
-    )
-    .await
-    {
+        &exchange,
+        &view.snapshot,
+    ) {
+        Ok(outgoing) => outgoing,
+        Err(error) => return respond::error(&error, exchange, &asked, &view.snapshot),
+    };
+    match forward(outgoing, &mut exchange, &view).await {
         Ok(forwarded) => forwarded.into_response(exchange, &view),
         Err(error) => respond::error(&error, exchange, &asked, &view.snapshot),
     }
@@ -124,9 +129,9 @@ struct Forwarded {
 /// Everything that the body of the answer is made of.
 struct ResponseParts {
     answer: Incoming,
-    lease: crate::upstream::Lease<RequestBody>,
+    lease: Lease<RequestBody>,
     upload: Option<Rc<Upload>>,
-    deadline: crate::net::deadline::Deadline,
+    deadline: Deadline,
     tunnel: Option<upgrade::Tunnel>,
 }
 
@@ -156,30 +161,35 @@ impl Forwarded {
     }
 }
 
-async fn forward(
+/// A request as the app will get it, and what is kept on the client's side.
+struct Outgoing {
+    request: Request<RequestBody>,
+    upload: Option<Rc<Upload>>,
+    /// The client's side of a tunnel, if it asked for one.
+    client: Option<OnUpgrade>,
+    deadline: Deadline,
+}
+
+/// Headers and body for the app.
+fn prepare(
     request: Request<Incoming>,
     target: &Target,
-    exchange: &mut Exchange,
-    view: &View,
-) -> Result<Forwarded, RequestError> {
-    let snapshot = &*view.snapshot;
-    let conn = Rc::clone(&exchange.conn);
+    exchange: &Exchange,
+    snapshot: &Snapshot,
+) -> Result<Outgoing, RequestError> {
+    let conn = &exchange.conn;
     let (mut head, incoming) = request.into_parts();
     let empty = incoming.is_end_stream();
     check_length(&head.headers, empty)?;
-    let asks_upgrade = upgrade::asked(&head, empty)?;
+    let upgrade = upgrade::asked(&head, empty)?;
     let chunked = !empty && !head.headers.contains_key(header::CONTENT_LENGTH);
-    let tenant = exchange
-        .tenant
-        .as_ref()
-        .map(|tenant| tenant.header_value.clone());
     let facts = Facts {
         snapshot,
         protocol: exchange.protocol(),
         https: conn.tls.is_some(),
         authority: &target.authority,
         port: conn.info.public_port,
-        tenant: &tenant.unwrap_or_else(|| HeaderValue::from_static("")),
+        tenant: exchange.tenant.as_ref().map(|tenant| &tenant.header_value),
         peer: conn.info.client,
         client: &conn.client,
         request_id: &exchange.request_id,
@@ -192,12 +202,15 @@ async fn forward(
             HeaderValue::from_static("chunked"),
         );
     }
-    let deadline = conn.context.timers.deadline();
-    let client_side = if asks_upgrade {
+    if upgrade {
+        upgrade::announce(&mut head.headers);
+    }
+    let client = if upgrade {
         upgrade::client_side(&mut head)
     } else {
         None
     };
+    let deadline = conn.context.timers.deadline();
     let (body, upload) = if empty {
         (RequestBody::default(), None)
     } else {
@@ -212,45 +225,58 @@ async fn forward(
         let (body, upload) = RequestBody::streaming(incoming, Rc::clone(&exchange.bytes_in), rules);
         (body, Some(upload))
     };
-    let mut outgoing = Request::new(body);
-    *outgoing.method_mut() = head.method;
-    *outgoing.uri_mut() = origin_form(head.uri)?;
-    *outgoing.headers_mut() = head.headers;
-    if asks_upgrade {
-        upgrade::announce(outgoing.headers_mut());
-    }
-    let answer = match view.group.send(outgoing, &deadline).await {
+    // The version and the extensions of the client's request stay behind: the app is spoken to in HTTP/1.1.
+    let mut request = Request::new(body);
+    *request.method_mut() = head.method;
+    *request.uri_mut() = origin_form(head.uri)?;
+    *request.headers_mut() = head.headers;
+    Ok(Outgoing {
+        request,
+        upload,
+        client,
+        deadline,
+    })
+}
+
+async fn forward(
+    outgoing: Outgoing,
+    exchange: &mut Exchange,
+    view: &View,
+) -> Result<Forwarded, RequestError> {
+    let Outgoing {
+        request,
+        upload,
+        client,
+        deadline,
+    } = outgoing;
+    let metrics = &exchange.conn.context.metrics;
+    let answer = match view.group.send(request, &deadline).await {
         Ok(answer) => answer,
         Err(error) => {
             let error = blame(error, upload.as_deref());
             if error.fault() == Fault::App {
-                conn.context.metrics.upstream_failed(error.label());
+                metrics.upstream_failed(error.label());
             }
             return Err(error);
         }
     };
-    exchange.upstream = Some(std::sync::Arc::clone(answer.lease.pool().label()));
     let waited = exchange.elapsed_us();
-    exchange.upstream_us = Some(waited);
-    let metrics = &conn.context.metrics;
     metrics.upstream_first_byte(waited);
     if answer.sent.reused {
         metrics.upstream_reused();
     } else {
         metrics.upstream_connected();
     }
-    let mut response = answer.response;
-    let tunnel = match (
-        response.status() == StatusCode::SWITCHING_PROTOCOLS,
-        client_side,
-    ) {
+    exchange.upstream = Some(Arc::clone(answer.lease.pool().label()));
+    exchange.upstream_us = Some(waited);
+    let (mut response, lease) = (answer.response, answer.lease);
+    let tunnel = match (response.status() == StatusCode::SWITCHING_PROTOCOLS, client) {
         (false, _) => None,
         (true, Some(client)) if upgrade::is_websocket(response.headers()) => {
             Some(upgrade::Tunnel::new(client, &mut response))
         }
         (true, _) => return Err(RequestError::BadUpgrade),
     };
-    let lease = answer.lease;
     let response = response.map(|answer| ResponseParts {
         answer,
         lease,

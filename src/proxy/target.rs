@@ -152,7 +152,6 @@ fn check_framing(head: &request::Parts) -> Result<(), RequestError> {
 }
 
 /// The one `Host` line. `None` if there is none.
-#[expect(clippy::disallowed_methods, reason = "the one place that reads `Host`")]
 fn host_header(headers: &HeaderMap) -> Result<Option<Authority>, RequestError> {
     let mut lines = headers.get_all(header::HOST).iter();
     let Some(line) = lines.next() else {

@@ -17,6 +17,7 @@ use tokio::io::copy_bidirectional_with_sizes;
 use super::body::RequestBody;
 use super::error::RequestError;
 use super::exchange::Exchange;
+use crate::net::local;
 use crate::upstream::Lease;
 
 /// Buffer of each direction of a tunnel, in bytes.
@@ -92,7 +93,7 @@ impl Tunnel {
 
     /// Runs on this worker until both sides are through, one breaks, or there is silence.
     pub fn run(self, mut exchange: Box<Exchange>, lease: Lease<RequestBody>) {
-        drop(tokio::task::spawn_local(async move {
+        drop(local::spawn(async move {
             let activity = exchange.conn.activity.clone();
             let conn = std::rc::Rc::clone(&exchange.conn);
             let metrics = &conn.context.metrics;

@@ -20,6 +20,7 @@ use crate::cert::live::Live;
 use crate::net::accept;
 use crate::net::conn::ConnInfo;
 use crate::net::deadline::TICK;
+use crate::net::local;
 use crate::net::permit::{Permits, Refused};
 use crate::proxy::context::Context;
 use crate::snapshot::Current;
@@ -95,10 +96,7 @@ pub fn start(shared: Shared, own: Own) -> io::Result<JoinHandle<()>> {
 
 async fn serve(shared: Shared, own: Own) {
     let context = Context::new(Arc::clone(&shared.current), own.log, own.metrics, own.seed);
-    drop(tokio::task::spawn_local(tick(
-        Rc::clone(&context),
-        own.pulse,
-    )));
+    drop(local::spawn(tick(Rc::clone(&context), own.pulse)));
     let mut listeners = Vec::new();
     for Socket { socket, door } in own.sockets {
         match TcpListener::from_std(socket) {
@@ -108,7 +106,7 @@ async fn serve(shared: Shared, own: Own) {
                     shared: shared.clone(),
                     door,
                 };
-                listeners.push(tokio::task::spawn_local(listen(listener, take)));
+                listeners.push(local::spawn(listen(listener, take)));
             }
             Err(error) => tracing::error!(%error, "a worker cannot use its socket"),
         }
@@ -167,7 +165,7 @@ impl Take {
             .https
             .then(|| TlsAcceptor::from(Arc::clone(&self.shared.tls)));
         let live = Arc::clone(&self.shared.live);
-        drop(tokio::task::spawn_local(connection::serve(
+        drop(local::spawn(connection::serve(
             open, stream, info, tls, live,
         )));
     }

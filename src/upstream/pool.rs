@@ -18,6 +18,7 @@ use hyper_util::rt::TokioIo;
 use super::connect::connect;
 use crate::config::UpstreamAddress;
 use crate::net::deadline::{TICK, Ticks};
+use crate::net::local;
 
 /// Largest head of a response.
 const MAX_HEAD: usize = 64 << 10;
@@ -128,7 +129,7 @@ where
             .handshake(TokioIo::new(stream));
         let (sender, connection) = handshake.await.map_err(io::Error::other)?;
         // The driver ends by itself when the sender is dropped or the server closes.
-        drop(tokio::task::spawn_local(async move {
+        drop(local::spawn(async move {
             if let Err(error) = connection.with_upgrades().await {
                 tracing::debug!(%error, "connection to an app server ended");
             }
