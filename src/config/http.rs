@@ -31,7 +31,7 @@ pub struct Http {
 pub enum Hsts {
     /// `hsts = "off"`.
     Off,
-    /// `hsts = "365d"`, with `hsts_subdomains = true` for the bare domain's subdomains.
+    /// `hsts = "365d"`, with `hsts_subdomains = true` for each answering host's subdomains too.
     MaxAge {
         /// How long a browser remembers.
         age: Duration,
@@ -71,7 +71,7 @@ impl Http {
         section.flag(
             "hsts_subdomains",
             &mut subdomains,
-            "Whether the bare domain's answers say it for its subdomains too (`includeSubDomains`)",
+            "Whether this holds for all subdomains of each answering host",
         );
         match &mut http.hsts {
             Hsts::MaxAge {

@@ -23,7 +23,7 @@ const FLOORS: &[&[&str]] = &[
 ];
 
 /// Pairs on one floor of which the first may use the second.
-const NEIGHBOURS: &[(&str, &str)] = &[("main", "cli")];
+const NEIGHBOURS: &[(&str, &str)] = &[("main", "cli"), ("telemetry", "clock")];
 
 /// Names that say nothing about what is inside.
 const EMPTY_NAMES: &[&str] = &[

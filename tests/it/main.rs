@@ -20,6 +20,7 @@
 )]
 
 mod architecture;
+mod docs;
 mod rig;
 mod support;
 mod systemd;

@@ -182,7 +182,7 @@ workers = 0
 "#,
         ),
         report: r#"portico.toml:6: upstream.keepalive_connections: not between `0` and `65536`: `-1`
-  hint: the default is `64`
+  hint: the default is `256`
 portico.toml:8: limits.connections: not between `1` and `10000000`: `0`
   hint: without the key it is as many as the limit of open files allows
 portico.toml:9: limits.header_size: not between `4KiB` and `1MiB`: `1KiB`
