@@ -6,12 +6,17 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use thiserror::Error;
 
 /// Connections that the kernel holds for each socket before they are accepted.
 const BACKLOG: i32 = 4096;
+/// A connection silent for this long is asked whether its client is still there.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
+/// And again so often, until it answers or the system gives up.
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
 
 /// Why an address cannot be listened on.
 #[derive(Debug, Error)]
@@ -74,6 +79,14 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     if shared {
         socket.set_reuse_port(true)?;
+        // Linux hands both down to accepted sockets. Without the first a small answer waits for the client's
+        // delayed acknowledgement; with the second a client that vanished during a long silence is noticed.
+        socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_keepalive(
+            &TcpKeepalive::new()
+                .with_time(KEEPALIVE_AFTER)
+                .with_interval(KEEPALIVE_EVERY),
+        )?;
     }
     if address.is_ipv6() {
         socket.set_only_v6(false)?;

@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderValue;
 use tokio::sync::Notify;
@@ -14,12 +15,15 @@ use tokio::sync::Notify;
 use super::body::RequestBody;
 use crate::clock::UnixMillis;
 use crate::config::UpstreamAddress;
-use crate::net::deadline::Timers;
+use crate::net::deadline::{Ticks, Timers};
 use crate::net::permit::Permit;
 use crate::snapshot::{Current, Snapshot};
 use crate::telemetry::access::AccessWriter;
 use crate::telemetry::metrics::Shard;
 use crate::upstream::{Group, Pool};
+
+/// Least time between two lines of a worker's log about failures of apps.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
 
 /// A worker's part in the request path.
 #[derive(Debug)]
@@ -37,6 +41,8 @@ pub struct Context {
     draining: Cell<bool>,
     open: Cell<usize>,
     closed: Notify,
+    /// When an app's failure was last put into the log, and how many were left out since.
+    complained: Cell<(u32, u32)>,
 }
 
 /// A client connection that is open, from accept to the end of its last tunnel. Dropping it closes the count.
@@ -77,7 +83,23 @@ impl Context {
             draining: Cell::new(false),
             open: Cell::new(0),
             closed: Notify::new(),
+            complained: Cell::new((0, 0)),
         })
+    }
+
+    /// Whether an app's failure may have a line in the log now, with the number of those left out since the last
+    /// line. At most one in [`COMPLAIN_EVERY`], so that a dead app does not fill the log at the rate of requests; all
+    /// of them are in the access log and in metrics.
+    #[must_use]
+    pub fn may_complain(&self) -> Option<u32> {
+        let (last, left_out) = self.complained.get();
+        let now = self.timers.ticks().now();
+        if last != 0 && now.saturating_sub(last) < Ticks::in_ticks(COMPLAIN_EVERY) {
+            self.complained.set((last, left_out.saturating_add(1)));
+            return None;
+        }
+        self.complained.set((now, 0));
+        Some(left_out)
     }
 
     /// Counts a connection that came with `permit`.

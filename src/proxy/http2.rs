@@ -34,11 +34,11 @@ struct OnThisWorker;
 impl<F> hyper::rt::Executor<F> for OnThisWorker
 where
     F: Future + 'static,
+    F::Output: 'static,
 {
     fn execute(&self, work: F) {
-        drop(local::spawn(async move {
-            work.await;
-        }));
+        // Handed over as it is: a stream's future is some kilobytes, and a wrapper would copy it once more.
+        drop(local::spawn(work));
     }
 }
 

@@ -145,8 +145,17 @@ fn note(error: &RequestError, exchange: &Exchange) {
     match error.fault() {
         Fault::Client => tracing::debug!(reason = error.label(), host, request_id, "{error}"),
         Fault::App => {
-            let cause = std::error::Error::source(error).map(ToString::to_string);
-            tracing::warn!(reason = error.label(), host, request_id, cause, "{error}");
+            if let Some(left_out) = exchange.conn.context.may_complain() {
+                let cause = std::error::Error::source(error).map(ToString::to_string);
+                tracing::warn!(
+                    reason = error.label(),
+                    host,
+                    request_id,
+                    cause,
+                    left_out,
+                    "{error}"
+                );
+            }
         }
     }
 }
