@@ -353,3 +353,6 @@ fn serial(leaf: &X509Certificate<'_>) -> String {
         .unwrap_or(bytes);
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -208,29 +208,31 @@ impl LocalCa {
 
     /// Whether the CA's key identifier is the one that the leaf names: the directory may hold a leaf of an older CA.
     fn issued(&self, leaf_pem: &str) -> bool {
-        key_identifiers(leaf_pem)
-            .zip(key_identifiers(&self.certificate))
-            .is_some_and(|((authority, _), (_, subject))| {
-                authority.is_some() && authority == subject
-            })
+        let authority = key_identifier(leaf_pem, |extension| match extension {
+            ParsedExtension::AuthorityKeyIdentifier(id) => {
+                id.key_identifier.as_ref().map(|id| id.0.to_vec())
+            }
+            _ => None,
+        });
+        let subject = key_identifier(&self.certificate, |extension| match extension {
+            ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
+            _ => None,
+        });
+        authority.is_some() && authority == subject
     }
 }
 
-/// (authority key identifier, subject key identifier) of the first certificate.
-fn key_identifiers(pem: &str) -> Option<(Option<Vec<u8>>, Option<Vec<u8>>)> {
+/// The first key identifier that `pick` finds among the extensions of a certificate.
+fn key_identifier(
+    pem: &str,
+    pick: impl Fn(&ParsedExtension<'_>) -> Option<Vec<u8>>,
+) -> Option<Vec<u8>> {
     let der = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
     let (_, certificate) = X509Certificate::from_der(&der).ok()?;
-    let (mut authority, mut subject) = (None, None);
-    for extension in certificate.extensions() {
-        match extension.parsed_extension() {
-            ParsedExtension::AuthorityKeyIdentifier(id) => {
-                authority = id.key_identifier.as_ref().map(|id| id.0.to_vec());
-            }
-            ParsedExtension::SubjectKeyIdentifier(id) => subject = Some(id.0.to_vec()),
-            _ => {}
-        }
-    }
-    Some((authority, subject))
+    certificate
+        .extensions()
+        .iter()
+        .find_map(|extension| pick(extension.parsed_extension()))
 }
 
 /// The CA's common name, if the certificate is in its dates and the key is its own.
@@ -292,4 +294,59 @@ fn key_pair(content: Vec<u8>, path: &Path) -> Result<KeyPair, LocalCaError> {
         path: path.to_owned(),
         reason: error.to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::host::Host;
+
+    #[test]
+    fn keeps_its_ca_and_its_leaf_until_a_third_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = UnixTime(1_800_000_000);
+        let names = bundle::names_of(&Host::parse("demo.localhost").unwrap());
+        let ca = LocalCa::open(folder.path(), now).unwrap();
+        let leaf = ca.leaf(&names, now).unwrap();
+        let key_mode = std::fs::metadata(folder.path().join("ca-key.pem"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(key_mode & 0o777, 0o600);
+
+        let later = now.plus(Duration::from_secs(59 * 86400));
+        let again = LocalCa::open(folder.path(), later).unwrap();
+        assert_eq!(again.certificate(), ca.certificate());
+        assert_eq!(again.leaf(&names, later).unwrap().fullchain, leaf.fullchain);
+        let due = now.plus(Duration::from_secs(61 * 86400));
+        let renewed = again.leaf(&names, due).unwrap();
+        assert_ne!(renewed.fullchain, leaf.fullchain);
+        // In order with the CA behind it, so the issuer made from the stored certificate is the same one.
+        let chain = renewed.fullchain + again.certificate();
+        Bundle::parse(chain.as_bytes(), renewed.key.as_bytes()).unwrap();
+        let other = bundle::names_of(&Host::parse("other.localhost").unwrap());
+        assert_eq!(again.served(&other, due).unwrap().names, other);
+    }
+
+    #[test]
+    fn a_leaf_of_an_older_ca_is_not_used_and_a_broken_ca_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = UnixTime(1_800_000_000);
+        let names = bundle::names_of(&Host::parse("demo.localhost").unwrap());
+        let leaf = LocalCa::open(folder.path(), now)
+            .unwrap()
+            .leaf(&names, now)
+            .unwrap();
+        std::fs::remove_file(folder.path().join("ca.pem")).unwrap();
+        std::fs::remove_file(folder.path().join("ca-key.pem")).unwrap();
+        let new = LocalCa::open(folder.path(), now).unwrap();
+        assert_ne!(new.leaf(&names, now).unwrap().fullchain, leaf.fullchain);
+        std::fs::remove_file(folder.path().join("ca-key.pem")).unwrap();
+        let error = LocalCa::open(folder.path(), now).unwrap_err().to_string();
+        assert!(error.contains("hint: remove the directory"), "{error}");
+        let expired = LocalCa::open(folder.path(), now.plus(CA_LIFETIME * 2)).unwrap_err();
+        assert!(matches!(expired, LocalCaError::Unusable { .. }));
+    }
 }

@@ -1,24 +1,17 @@
 //! `portico check`: find every mistake without serving.
+//!
+//! Credentials are not read: the user of portico.service, which checks before each start and reload, may not read them.
 
 use super::args::ConfigFile;
-use super::{Exit, complain, say};
-use crate::config::Config;
+use super::{Exit, complain, load, say};
 use crate::snapshot::Snapshot;
-use crate::telemetry::log::Filter;
 
 /// Checks the configuration and the tenants it names.
 pub fn check(options: &ConfigFile) -> Exit {
-    let config = match Config::load(&options.config) {
+    let config = match load(options) {
         Ok(config) => config,
-        Err(error) => {
-            complain(error);
-            return Exit::Blocked;
-        }
+        Err(exit) => return exit,
     };
-    if let Err(error) = Filter::parse(&config.log.level) {
-        complain(format!("{error}\n  hint: see `log.level`"));
-        return Exit::Blocked;
-    }
     match Snapshot::build(&config, 0, "check") {
         Ok(snapshot) => {
             let domains: Vec<_> = config.domains.iter().map(ToString::to_string).collect();

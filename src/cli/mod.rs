@@ -4,13 +4,19 @@
 //! standard error with a `hint:` where there is one.
 
 pub mod args;
+pub mod cert;
+mod certs;
 pub mod check;
+mod daemon;
 pub mod demo;
 pub mod run;
 
+use std::error::Error;
 use std::fmt::Display;
 
 use self::args::{Args, Verb};
+use crate::config::{Config, LogFormat};
+use crate::telemetry::log::{self, Filter, Format};
 
 /// How a verb ended; the exit code is part of the interface (README, "Exit codes").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,37 +50,38 @@ pub fn run(args: Args) -> Exit {
     match args.verb {
         Verb::Run(options) => run::run(&options),
         Verb::Check(options) => check::check(&options),
-        Verb::Cert(args::Cert::Import(import)) => {
-            let config = crate::config::Config::load(&import.file.config)
-                .unwrap_or_else(|_| crate::config::Config::for_domains(vec![]));
-            let store = crate::cert::store::file::FileStore::new(&config.state_dir);
-            let (Ok(chain), Ok(key)) = (
-                std::fs::read_to_string(&import.cert),
-                std::fs::read_to_string(&import.key),
-            ) else {
-                return Exit::Failed;
-            };
-            match crate::cert::store::import::import(
-                &store,
-                &config.domains,
-                &chain,
-                &key.into(),
-                crate::clock::UnixTime::now(),
-            ) {
-                Ok(_) => Exit::Done,
-                Err(error) => {
-                    complain(error);
-                    Exit::Failed
-                }
-            }
-        }
-        Verb::Cert(_) => Exit::Failed,
+        Verb::Cert(verb) => certs::run(&verb),
         Verb::Demo(options) => demo::start::demo(&options),
         Verb::Version => {
             say(concat!("portico ", env!("CARGO_PKG_VERSION")));
             Exit::Done
         }
     }
+}
+
+/// Reads the configuration and sets up messages as it says.
+fn load(file: &args::ConfigFile) -> Result<Config, Exit> {
+    let blocked = |error: &dyn Display| {
+        complain(error);
+        Exit::Blocked
+    };
+    let config = Config::load(&file.config).map_err(|error| {
+        let hint = error.hint().map(|hint| format!("\n  hint: {hint}"));
+        let cause = error.source().map(|cause| format!(": {cause}"));
+        blocked(&format!(
+            "{error}{}{}",
+            cause.unwrap_or_default(),
+            hint.unwrap_or_default()
+        ))
+    })?;
+    let format = match config.log.format {
+        LogFormat::Text => Format::Text,
+        LogFormat::Json => Format::Json,
+    };
+    Filter::parse(&config.log.level)
+        .and_then(|filter| log::init(filter, format))
+        .map_err(|error| blocked(&format!("{error}\n  hint: see `log.level`")))?;
+    Ok(config)
 }
 
 /// A line on standard output.

@@ -24,6 +24,9 @@ pub struct Dns {
     pub propagation_timeout: Duration,
     /// Resolvers used to find the authoritative servers. Default: empty, the system's.
     pub resolvers: Vec<SocketAddr>,
+    /// Authoritative servers to ask, in place of those that are found through the resolvers: for a hidden primary, a
+    /// split view, or a test. Default: empty.
+    pub nameservers: Vec<SocketAddr>,
 }
 
 /// The ways to publish a TXT record.
@@ -130,6 +133,13 @@ impl Dns {
             "Resolvers used to find the authoritative servers; an empty list is the system's",
             parse_resolver,
         );
+        let mut nameservers = Vec::new();
+        section.list(
+            "nameservers",
+            &mut nameservers,
+            "Authoritative servers to ask in place of those that are found; for a hidden primary or a split view",
+            parse_resolver,
+        );
         let (listen, name_server) = read_responder(&mut section);
         let command = read_command(&mut section, base);
         if !section.is_present() {
@@ -166,6 +176,7 @@ impl Dns {
             propagation_floor,
             propagation_timeout,
             resolvers,
+            nameservers,
         })
     }
 }

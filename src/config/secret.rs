@@ -80,6 +80,15 @@ impl CredentialSource {
         self.read_with(credentials_directory().as_deref())
     }
 
+    /// Where the file is; `None` if systemd passes no credentials to this process.
+    #[must_use]
+    pub fn path(&self) -> Option<PathBuf> {
+        match self {
+            Self::File(path) => Some(path.clone()),
+            Self::Systemd(name) => Some(credentials_directory()?.join(name)),
+        }
+    }
+
     fn read_with(&self, directory: Option<&Path>) -> Result<Credentials, SecretError> {
         match (self, directory) {
             (Self::File(path), _) => Credentials::read_with(path, directory),

@@ -19,36 +19,24 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 /// Workers that have not ticked for this long are taken for dead by the watchdog.
 const WORKER_SILENCE: Duration = Duration::from_secs(10);
 
-/// Something that runs beside the workers on the control plane, as the renewal daemon does.
-pub type Companion = Box<dyn Future<Output = ()> + Send>;
-
 impl Running {
-    /// Serves until SIGTERM or SIGINT, then drains. `ready` is called once, when clients can be served; `companion`
-    /// runs beside until the drain begins.
+    /// Serves until SIGTERM or SIGINT, then drains. `ready` is called once, when clients can be served.
     ///
     /// # Errors
     /// [`StartError`] if the control plane cannot be set up.
-    pub fn run(
-        self,
-        ready: impl FnOnce(&Self),
-        companion: Option<Companion>,
-    ) -> Result<(), StartError> {
+    pub fn run(self, ready: impl FnOnce(&Self)) -> Result<(), StartError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("control")
             .enable_all()
             .build()?;
-        let end = runtime.block_on(self.control(ready, companion));
+        let end = runtime.block_on(self.control(ready));
         // A look-up of a name may hang in the system's resolver; it holds nothing that matters.
         runtime.shutdown_timeout(Duration::from_millis(100));
         end
     }
 
-    async fn control(
-        mut self,
-        ready: impl FnOnce(&Self),
-        companion: Option<Companion>,
-    ) -> Result<(), StartError> {
+    async fn control(mut self, ready: impl FnOnce(&Self)) -> Result<(), StartError> {
         let tasks = TaskTracker::new();
         let mut signals = Signals::new()?;
         if let Some(listener) = self.admin.take() {
@@ -60,7 +48,6 @@ impl Running {
                 }
             });
         }
-        let daemon = companion.map(|companion| tasks.spawn(std::pin::Pin::from(companion)));
         let pulses = Pulses::new(self.pulses.clone());
         tasks.spawn(systemd::feed_watchdog(
             move || pulses.all_alive(),
@@ -79,9 +66,6 @@ impl Running {
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
             }
-        }
-        if let Some(daemon) = daemon {
-            daemon.abort();
         }
         self.drain(&mut signals).await;
         tasks.close();

@@ -19,6 +19,7 @@
     reason = "a failed test prints the logs of its children"
 )]
 
+mod acme;
 mod architecture;
 mod docs;
 mod rig;

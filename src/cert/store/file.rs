@@ -447,3 +447,6 @@ struct FileLock {
 }
 
 impl Lock for FileLock {}
+
+#[cfg(test)]
+mod tests;

@@ -97,7 +97,7 @@ fn serve(options: &Demo, domain: Host, certs: CertSource, ca: &Path) -> Result<(
         stopped.cancelled().await
     })?;
     let text = banner(&urls(&running, &domain), ca);
-    let served = running.run(|_| say(text), None);
+    let served = running.run(|_| say(text));
     shutdown.cancel();
     if app.join().is_err() {
         complain("the sample app ended in a panic");

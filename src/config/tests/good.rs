@@ -27,6 +27,7 @@ zone = "_acme-challenge.Example.com."
 propagation_seconds = 0x1E
 propagation_timeout = "30m"
 resolvers = ["9.9.9.9", "[2620:fe::fe]:5353", "2620:fe::9"]
+nameservers = ["192.0.2.53"]
 [tenants]
 header = "__tenant"
 source = "file"
@@ -107,6 +108,7 @@ fn every_key_of_the_edge_arrives() {
                 resolvers: ["9.9.9.9:53", "[2620:fe::fe]:5353", "[2620:fe::9]:53"]
                     .map(|it| it.parse().unwrap())
                     .to_vec(),
+                nameservers: vec!["192.0.2.53:53".parse().unwrap()],
             }),
         }
     );

@@ -30,6 +30,7 @@ fn with_required(servers: &str) -> Config {
         propagation_floor: std::time::Duration::ZERO,
         propagation_timeout: std::time::Duration::from_secs(120),
         resolvers: Vec::new(),
+        nameservers: Vec::new(),
     });
     config.upstream.servers = match servers.strip_prefix("unix:") {
         Some(path) => vec![UpstreamAddress::Unix(path.into())],

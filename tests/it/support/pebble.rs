@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -88,25 +88,7 @@ impl PebbleBuilder {
         let file = folder.path().join("pebble.json");
         fs::write(&file, json!({ "pebble": config }).to_string()).expect("our own folder");
 
-        let mut command = Command::new(program::pebble());
-        command
-            .arg("-config")
-            .arg(&file)
-            .arg("-strict")
-            .arg("-dnsserver")
-            .arg(self.dns.to_string());
-        command.envs([
-            ("PEBBLE_VA_NOSLEEP", "1"),
-            ("PEBBLE_WFE_NONCEREJECT", "0"),
-            ("PEBBLE_AUTHZREUSE", "0"),
-        ]);
-        command.envs(self.env);
-        let child = Child::spawn("pebble", command).ready(|| {
-            [acme, management]
-                .map(port::local)
-                .into_iter()
-                .all(probe::accepts)
-        });
+        let child = spawn(&file, self.dns, &self.env, [acme, management]);
         Pebble {
             acme,
             management,
@@ -114,8 +96,27 @@ impl PebbleBuilder {
             ca_file,
             child,
             folder,
+            dns: self.dns,
+            env: self.env,
         }
     }
+}
+
+fn spawn(config: &Path, dns: SocketAddr, env: &[(String, String)], ports: [u16; 2]) -> Child {
+    let mut command = Command::new(program::pebble());
+    command
+        .arg("-config")
+        .arg(config)
+        .arg("-strict")
+        .arg("-dnsserver")
+        .arg(dns.to_string());
+    command.envs([
+        ("PEBBLE_VA_NOSLEEP", "1"),
+        ("PEBBLE_WFE_NONCEREJECT", "0"),
+        ("PEBBLE_AUTHZREUSE", "0"),
+    ]);
+    command.envs(env.iter().cloned());
+    Child::spawn("pebble", command).ready(|| ports.map(port::local).into_iter().all(probe::accepts))
 }
 
 /// A running Pebble.
@@ -126,6 +127,8 @@ pub(crate) struct Pebble {
     ca_file: PathBuf,
     child: Child,
     folder: TempDir,
+    dns: SocketAddr,
+    env: Vec<(String, String)>,
 }
 
 impl Pebble {
@@ -139,13 +142,44 @@ impl Pebble {
         }
     }
 
+    /// Ends it and starts it anew at the same address: it has forgotten every account, order and root.
+    pub(crate) fn restart(self) -> Self {
+        let Self {
+            acme,
+            management,
+            trust,
+            ca_file,
+            child,
+            folder,
+            dns,
+            env,
+        } = self;
+        drop(child);
+        let child = spawn(
+            &folder.path().join("pebble.json"),
+            dns,
+            &env,
+            [acme, management],
+        );
+        Self {
+            acme,
+            management,
+            trust,
+            ca_file,
+            child,
+            folder,
+            dns,
+            env,
+        }
+    }
+
     /// For `[acme] directory`.
     pub(crate) fn directory_url(&self) -> String {
         format!("https://127.0.0.1:{}/dir", self.acme)
     }
 
     /// For `[acme] ca_file`: the root of Pebble's own HTTPS listeners, not of what it issues.
-    pub(crate) fn ca_file(&self) -> &std::path::Path {
+    pub(crate) fn ca_file(&self) -> &Path {
         &self.ca_file
     }
 

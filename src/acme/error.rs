@@ -1,0 +1,170 @@
+//! Why there is no certificate, and what that means for the next try.
+//!
+//! An error is born with its class; [`crate::acme::renew`] turns the class into a waiting time and the command line
+//! turns it into an exit code. Messages are for the operator; secrets never get into them.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::client::Reply;
+use super::dns::DnsError;
+use super::propagation::PropagationError;
+use crate::cert::bundle::BundleError;
+use crate::cert::store::StoreError;
+use crate::clock::UnixTime;
+
+/// What kind of failure it was: who is to blame, and so when it is worth trying again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Class {
+    /// The CA cannot be reached or is out of order.
+    Transport,
+    /// The CA named a time to wait.
+    Limited,
+    /// The DNS provider failed.
+    Dns,
+    /// The record did not show in time.
+    Propagation,
+    /// The CA looked and did not find what it wanted.
+    Validation,
+    /// Somebody must change something: configuration, credentials, CAA, an account.
+    Blocked,
+    /// The state directory does not work.
+    Storage,
+    /// The CA issued something that cannot be used.
+    Certificate,
+}
+
+/// Why there is no certificate.
+#[derive(Debug, Error)]
+pub enum AcmeError {
+    /// The CA cannot be reached or is out of order.
+    #[error("the CA cannot be used: {0}")]
+    Transport(String),
+    /// The CA named a time to wait.
+    #[error("the CA allows the next try at {until}: {detail}")]
+    Limited {
+        /// When.
+        until: UnixTime,
+        /// Its words.
+        detail: String,
+    },
+    /// The CA said no, and will again.
+    #[error("the CA refused: {detail} (`{kind}`)\nhint: {hint}")]
+    Refused {
+        /// The ACME error type without its prefix.
+        kind: String,
+        /// Its words.
+        detail: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// The CA does not know our account any more.
+    #[error("the CA does not know the account: {0}")]
+    AccountGone(String),
+    /// The CA looked and did not find what it wanted.
+    #[error("the CA could not validate: {0}")]
+    Validation(String),
+    /// The order cannot be finished; a new one is needed.
+    #[error("the order came to nothing: {0}")]
+    OrderLost(String),
+    /// The DNS provider failed.
+    #[error("cannot change DNS: {0}")]
+    Dns(#[from] DnsError),
+    /// The record did not show in time, or has no place.
+    #[error(transparent)]
+    Propagation(#[from] PropagationError),
+    /// The state directory does not work.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The CA issued something that cannot be used.
+    #[error("the CA issued a certificate that cannot be used: {0}")]
+    Certificate(#[from] BundleError),
+    /// The configuration does not say enough.
+    #[error("{0}")]
+    Config(String),
+}
+
+impl AcmeError {
+    /// What kind of failure it is.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Transport(_) | Self::OrderLost(_) => Class::Transport,
+            Self::Limited { .. } => Class::Limited,
+            Self::Refused { .. }
+            | Self::AccountGone(_)
+            | Self::Config(_)
+            | Self::Dns(DnsError::Refused(_)) => Class::Blocked,
+            Self::Validation(_) => Class::Validation,
+            Self::Dns(DnsError::Failed(_)) => Class::Dns,
+            Self::Propagation(_) => Class::Propagation,
+            Self::Store(_) => Class::Storage,
+            Self::Certificate(_) => Class::Certificate,
+        }
+    }
+
+    /// The time before which the CA wants no other try.
+    #[must_use]
+    pub fn until(&self) -> Option<UnixTime> {
+        match self {
+            Self::Limited { until, .. } => Some(*until),
+            _ => None,
+        }
+    }
+
+    /// Reads an error of the ACME library together with the last reply, which holds what the library drops.
+    pub(super) fn from_library(error: instant_acme::Error, reply: &Reply) -> Self {
+        if let Some(until) = reply
+            .retry_after
+            .filter(|_| matches!(reply.status, 429 | 503))
+        {
+            return Self::Limited {
+                until,
+                detail: error.to_string(),
+            };
+        }
+        match error {
+            instant_acme::Error::Api(problem) => Self::from_problem(&problem),
+            // A body that is not what the status promises: an error page of something in between.
+            instant_acme::Error::Json(error) => Self::Transport(format!(
+                "unreadable reply (status {}): {error}",
+                reply.status
+            )),
+            instant_acme::Error::Timeout(_) => Self::Transport("it took too long".to_owned()),
+            other => Self::Transport(other.to_string()),
+        }
+    }
+
+    /// Reads a problem document (RFC 8555 §6.7).
+    pub(super) fn from_problem(problem: &instant_acme::Problem) -> Self {
+        let kind = problem.r#type.as_deref().unwrap_or_default();
+        let kind = kind
+            .strip_prefix("urn:ietf:params:acme:error:")
+            .unwrap_or(kind)
+            .to_owned();
+        let mut detail = problem.detail.clone().unwrap_or_default();
+        for part in &problem.subproblems {
+            detail.push_str(&format!("; {part}"));
+        }
+        let hint = match kind.as_str() {
+            "accountDoesNotExist" => return Self::AccountGone(detail),
+            "dns" | "unauthorized" | "connection" | "incorrectResponse" | "tls" => {
+                return Self::Validation(detail);
+            }
+            "serverInternal" | "badNonce" => return Self::Transport(detail),
+            "orderNotReady" => return Self::OrderLost(detail),
+            "caa" => "let the domain's CAA records allow this CA (`issue` and `issuewild`)",
+            "externalAccountRequired" => {
+                "this CA wants an external account binding; choose another `directory`"
+            }
+            "rejectedIdentifier" => "this CA does not issue for that name",
+            "invalidContact" | "unsupportedContact" => "change `email` in [acme]",
+            "invalidProfile" => "change or remove `profile` in [acme]",
+            "rateLimited" => "see the CA's rate limits; it gave no time for the next try",
+            "userActionRequired" => "read what the CA asks for, at the address in its words",
+            _ => "read the CA's words; the order was not made",
+        };
+        Self::Refused { kind, detail, hint }
+    }
+}

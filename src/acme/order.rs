@@ -1,0 +1,349 @@
+//! One order, from its key to a stored generation.
+//!
+//! Key and request are on the disk before the order exists, and the order's address before anything is published, so a
+//! run that dies anywhere is taken up by the next with the same key. What the CA issues is proven before it is stored.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use instant_acme::{Account, Identifier, NewOrder, Order, OrderStatus};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair};
+
+use super::account;
+use super::challenge::Desk;
+use super::client::Client;
+use super::dns::{Output, Provider};
+use super::error::AcmeError;
+use super::propagation::Propagation;
+use crate::cert::bundle::{self, Bundle, BundleError};
+use crate::cert::live::CertName;
+use crate::cert::store::{Meta, NewGeneration, Pending, PendingOrder, Store, Stored};
+use crate::clock::UnixTime;
+use crate::config::{Acme, Dns};
+use crate::host::Host;
+
+/// Tries when the CA does not like a nonce, each of which the library makes of three.
+const NONCE_TRIES: usize = 8;
+/// For an order to change its state.
+const SETTLE: Duration = Duration::from_secs(300);
+/// Between two looks at an order.
+const PAUSE: std::ops::RangeInclusive<i64> = 1..=15;
+/// An order older than this is not taken up again: CAs keep them for a week at most.
+const STALE: i64 = 7 * 86400;
+/// A clock that differs by more from the CA's is worth a warning.
+const SKEW: i64 = 300;
+
+/// What an order needs.
+pub(super) struct Job<'a> {
+    pub(super) state_dir: &'a Path,
+    pub(super) store: &'a dyn Store,
+    pub(super) lineage: &'a Host,
+    pub(super) acme: &'a Acme,
+    pub(super) dns: &'a Dns,
+}
+
+impl Job<'_> {
+    /// Obtains a certificate and stores it.
+    pub(super) async fn run(&self, out: Output<'_>) -> Result<Stored, AcmeError> {
+        self.store.probe()?;
+        let mut provider = Provider::new(self.dns)?;
+        let client = Client::new(self.acme.ca_file.as_deref())?;
+        match self.attempt(&client, &mut provider, out).await {
+            // The CA lost our account (a test CA that was restarted): the same key is registered once more.
+            Err(AcmeError::AccountGone(detail)) => {
+                tracing::warn!(
+                    detail,
+                    "the CA does not know our account, registering the same key again"
+                );
+                account::register_again(self.state_dir, self.acme, &client).await?;
+                self.store.clear_pending(self.lineage)?;
+                self.attempt(&client, &mut provider, out).await
+            }
+            other => other,
+        }
+    }
+
+    /// Removes what an earlier run left in DNS.
+    pub(super) async fn clean(&self, out: Output<'_>) -> Result<(), AcmeError> {
+        let mut provider = Provider::new(self.dns)?;
+        let client = Client::new(self.acme.ca_file.as_deref())?;
+        self.desk(&[], &client, &mut provider, &Propagation::new(self.dns))
+            .clean(out)
+            .await;
+        Ok(())
+    }
+
+    async fn attempt(
+        &self,
+        client: &Client,
+        provider: &mut Provider,
+        out: Output<'_>,
+    ) -> Result<Stored, AcmeError> {
+        let account = account::open(self.state_dir, self.acme, client).await?;
+        check_clock(client);
+        let (mut pending, mut order) = self.order(&account, client).await?;
+        let names = pending.order.names.clone();
+        let propagation = Propagation::new(self.dns);
+        let mut desk = self.desk(&names, client, provider, &propagation);
+        desk.clean(out).await;
+        let issued = match self.finish(&mut pending, &mut order, &mut desk, out).await {
+            // These end the order at the CA; a new one is needed next time. All else can be taken up again.
+            Err(
+                error @ (AcmeError::Validation(_)
+                | AcmeError::OrderLost(_)
+                | AcmeError::Certificate(_)),
+            ) => {
+                self.store.clear_pending(self.lineage)?;
+                return Err(error);
+            }
+            other => other?,
+        };
+        let meta = Meta {
+            directory: self.acme.directory.clone(),
+            account: account.id().to_owned(),
+            stored_at: Some(UnixTime::now()),
+        };
+        let new = NewGeneration {
+            fullchain: issued,
+            key: pending.key.clone(),
+            meta,
+        };
+        let stored = self.store.put(self.lineage, &new)?;
+        self.store.clear_pending(self.lineage)?;
+        Ok(stored)
+    }
+
+    fn desk<'a>(
+        &'a self,
+        names: &'a [String],
+        client: &'a Client,
+        provider: &'a mut Provider,
+        propagation: &'a Propagation,
+    ) -> Desk<'a> {
+        Desk {
+            store: self.store,
+            lineage: self.lineage,
+            names,
+            client,
+            provider,
+            propagation,
+        }
+    }
+
+    /// The order in progress if the CA still has it, else a new one.
+    async fn order(
+        &self,
+        account: &Account,
+        client: &Client,
+    ) -> Result<(Pending, Order), AcmeError> {
+        if let Some(resumed) = self.resume(account, client).await? {
+            return Ok(resumed);
+        }
+        let mut pending = self.prepare(account)?;
+        self.store.put_pending(self.lineage, &pending)?;
+        let identifiers: Vec<Identifier> = pending
+            .order
+            .names
+            .iter()
+            .cloned()
+            .map(Identifier::Dns)
+            .collect();
+        let mut new = NewOrder::new(&identifiers);
+        if let Some(profile) = &self.acme.profile {
+            new = new.profile(profile);
+        }
+        let order = patient(client, async || account.new_order(&new).await).await?;
+        pending.order.url = Some(order.url().to_owned());
+        self.store.put_pending(self.lineage, &pending)?;
+        tracing::info!(
+            order = order.url(),
+            names = pending.order.names.join(", "),
+            "ordered a certificate"
+        );
+        Ok((pending, order))
+    }
+
+    async fn resume(
+        &self,
+        account: &Account,
+        client: &Client,
+    ) -> Result<Option<(Pending, Order)>, AcmeError> {
+        let Some(pending) = self.store.pending(self.lineage)? else {
+            return Ok(None);
+        };
+        let same = pending.order.directory == self.acme.directory
+            && pending.order.account == account.id()
+            && pending.order.profile == self.acme.profile
+            && pending.order.names == self.names()
+            && UnixTime::now().seconds_since(pending.order.created) < STALE;
+        let url = pending.order.url.clone().filter(|_| same);
+        if let Some(url) = url {
+            let found = patient(client, async || {
+                let mut order = account.order(url.clone()).await?;
+                let status = order.state().status;
+                Ok((order, status))
+            });
+            match found.await {
+                Ok((_, OrderStatus::Invalid)) => {
+                    tracing::info!(
+                        order = url,
+                        "the order of an earlier run is invalid, making a new one"
+                    );
+                }
+                Ok((order, status)) => {
+                    tracing::info!(
+                        order = url,
+                        ?status,
+                        "taking up the order of an earlier run"
+                    );
+                    return Ok(Some((pending, order)));
+                }
+                Err(
+                    error @ (AcmeError::Transport(_)
+                    | AcmeError::Limited { .. }
+                    | AcmeError::AccountGone(_)),
+                ) => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    tracing::info!(order = url, %error, "the CA does not have the order of an earlier run")
+                }
+            }
+        }
+        self.store.clear_pending(self.lineage)?;
+        Ok(None)
+    }
+
+    /// A key and a request, not known to anybody yet.
+    fn prepare(&self, account: &Account) -> Result<Pending, AcmeError> {
+        let make = |error: rcgen::Error| AcmeError::Certificate(BundleError::Make(error));
+        let key = KeyPair::generate().map_err(make)?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.subject_alt_names = self
+            .wanted()
+            .iter()
+            .map(bundle::san)
+            .collect::<Result<_, _>>()
+            .map_err(make)?;
+        let csr = params.serialize_request(&key).map_err(make)?.der().to_vec();
+        let order = PendingOrder {
+            directory: self.acme.directory.clone(),
+            account: account.id().to_owned(),
+            profile: self.acme.profile.clone(),
+            names: self.names(),
+            created: UnixTime::now(),
+            url: None,
+        };
+        Ok(Pending {
+            key: key.serialize_pem().into(),
+            csr,
+            order,
+        })
+    }
+
+    /// Proof, finalization, download, verification.
+    async fn finish(
+        &self,
+        pending: &mut Pending,
+        order: &mut Order,
+        desk: &mut Desk<'_>,
+        out: Output<'_>,
+    ) -> Result<String, AcmeError> {
+        let client = desk.client;
+        if order.state().status == OrderStatus::Pending {
+            desk.prove(order, out).await?;
+        }
+        if order.state().status == OrderStatus::Ready {
+            patient(client, async || order.finalize_csr(&pending.csr).await).await?;
+        }
+        let done = |status| matches!(status, OrderStatus::Valid | OrderStatus::Invalid);
+        if !done(order.state().status) {
+            settle(client, order, done).await?;
+        }
+        if order.state().status == OrderStatus::Invalid {
+            let reason = order
+                .state()
+                .error
+                .as_ref()
+                .map_or_else(|| "no reason given".to_owned(), ToString::to_string);
+            return Err(AcmeError::OrderLost(reason));
+        }
+        let fullchain = patient(client, async || order.certificate().await).await?;
+        let fullchain = fullchain
+            .ok_or_else(|| AcmeError::Transport("the CA gave no certificate".to_owned()))?;
+        let bundle = Bundle::parse(fullchain.as_bytes(), pending.key.as_bytes())?;
+        bundle.check_names(&self.wanted())?;
+        bundle.check_dates(UnixTime::now())?;
+        Ok(fullchain)
+    }
+
+    fn wanted(&self) -> [CertName; 2] {
+        bundle::names_of(self.lineage)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.wanted().iter().map(ToString::to_string).collect()
+    }
+}
+
+/// Calls the CA, again with a fresh nonce when it did not like the one it got (RFC 8555 §6.5 tells to).
+pub(super) async fn patient<T>(
+    client: &Client,
+    mut call: impl AsyncFnMut() -> Result<T, instant_acme::Error>,
+) -> Result<T, AcmeError> {
+    let mut left = NONCE_TRIES;
+    loop {
+        match call().await {
+            Ok(value) => return Ok(value),
+            Err(instant_acme::Error::Api(problem))
+                if left > 1
+                    && problem.r#type.as_deref() == Some("urn:ietf:params:acme:error:badNonce") =>
+            {
+                left -= 1;
+            }
+            Err(error) => return Err(AcmeError::from_library(error, &client.reply())),
+        }
+    }
+}
+
+/// Looks at the order until its status is one of those wanted.
+pub(super) async fn settle(
+    client: &Client,
+    order: &mut Order,
+    wanted: impl Fn(OrderStatus) -> bool,
+) -> Result<OrderStatus, AcmeError> {
+    let start = Instant::now();
+    loop {
+        let status = patient(client, async || {
+            order.refresh().await.map(|state| state.status)
+        })
+        .await?;
+        if wanted(status) {
+            return Ok(status);
+        }
+        if start.elapsed() > SETTLE {
+            let text = format!("the order is still {status:?} after {} s", SETTLE.as_secs());
+            return Err(AcmeError::Transport(text));
+        }
+        let asked = client
+            .reply()
+            .retry_after
+            .map_or(1, |until| until.seconds_since(UnixTime::now()));
+        let pause = asked.clamp(*PAUSE.start(), *PAUSE.end()).unsigned_abs();
+        tokio::time::sleep(Duration::from_secs(pause)).await;
+    }
+}
+
+fn check_clock(client: &Client) {
+    let Some(date) = client.reply().date else {
+        return;
+    };
+    let skew = UnixTime::now().seconds_since(date);
+    if skew.abs() > SKEW {
+        tracing::warn!(
+            skew_seconds = skew,
+            "this machine's clock differs from the CA's; check NTP"
+        );
+    }
+}

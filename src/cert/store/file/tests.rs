@@ -1,0 +1,256 @@
+//! What a crash, a careless person or a bad disk leaves behind.
+
+use std::os::unix::fs::symlink;
+
+use tempfile::{TempDir, tempdir};
+use zeroize::Zeroizing;
+
+use super::*;
+use crate::cert::bundle;
+use crate::cert::local_ca::LocalCa;
+use crate::cert::store::load_all;
+use crate::clock::UnixTime;
+
+fn domain() -> Host {
+    Host::parse("example.test").unwrap()
+}
+
+fn lab() -> (TempDir, FileStore) {
+    let folder = tempdir().unwrap();
+    let store = FileStore::new(folder.path());
+    (folder, store)
+}
+
+/// A new pair each time.
+fn pair() -> NewGeneration {
+    let folder = tempdir().unwrap();
+    let ca = LocalCa::open(folder.path(), UnixTime::now()).unwrap();
+    let leaf = ca
+        .leaf(&bundle::names_of(&domain()), UnixTime::now())
+        .unwrap();
+    NewGeneration {
+        fullchain: leaf.fullchain + ca.certificate(),
+        key: leaf.key,
+        meta: Meta::default(),
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn keeps_generations_with_modes_for_the_proxys_group() {
+    let (_folder, store) = lab();
+    assert!(store.load(&domain()).unwrap().is_none());
+    let before = store.fingerprint();
+    let new = pair();
+    let stored = store.put(&domain(), &new).unwrap();
+    assert_eq!(stored.generation, 1);
+    assert_ne!(store.fingerprint(), before);
+    assert_eq!(store.fingerprint(), store.fingerprint());
+    let current = store.lineage(&domain()).join("current");
+    assert_eq!(mode(&current.join("privkey.pem")), 0o640);
+    assert_eq!(mode(&store.lineage(&domain())), 0o750);
+    assert_eq!(mode(&current), 0o750);
+    assert_eq!(
+        fs::read_to_string(current.join("fullchain.pem")).unwrap(),
+        new.fullchain
+    );
+    let chain = fs::read_to_string(current.join("chain.pem")).unwrap();
+    assert_eq!(chain.matches("BEGIN").count(), 1);
+    assert!(new.fullchain.ends_with(&chain));
+}
+
+#[test]
+fn keeps_five_and_never_reuses_a_number() {
+    let (_folder, store) = lab();
+    for number in 1..=7 {
+        assert_eq!(store.put(&domain(), &pair()).unwrap().generation, number);
+    }
+    let kept = generations(&store.lineage(&domain())).unwrap();
+    assert_eq!(
+        kept.iter()
+            .map(|generation| generation.number)
+            .collect::<Vec<_>>(),
+        [3, 4, 5, 6, 7]
+    );
+    fs::remove_dir_all(&kept.last().unwrap().path).unwrap();
+    assert_eq!(store.put(&domain(), &pair()).unwrap().generation, 8);
+}
+
+#[test]
+fn a_pair_that_does_not_fit_never_becomes_current() {
+    let (_folder, store) = lab();
+    store.put(&domain(), &pair()).unwrap();
+    let wrong = NewGeneration {
+        key: pair().key,
+        ..pair()
+    };
+    assert!(matches!(
+        store.put(&domain(), &wrong),
+        Err(StoreError::Bad { .. })
+    ));
+    assert_eq!(store.load(&domain()).unwrap().unwrap().generation, 1);
+    assert_eq!(generations(&store.lineage(&domain())).unwrap().len(), 1);
+}
+
+#[test]
+fn falls_back_to_the_newest_good_generation() {
+    let (_folder, store) = lab();
+    for _ in 0..3 {
+        store.put(&domain(), &pair()).unwrap();
+    }
+    let path = store.lineage(&domain());
+    // A link that leads nowhere.
+    disk::switch_link(&path.join("current"), Path::new("gen/000009-ffffffff")).unwrap();
+    assert_eq!(store.load(&domain()).unwrap().unwrap().generation, 3);
+    // The newest is cut in the middle, and the link points at it.
+    let newest = generations(&path).unwrap().pop().unwrap().path;
+    disk::switch_link(&path.join("current"), &newest).unwrap();
+    disk::write(&newest.join("fullchain.pem"), b"-----BEGIN CERTIF", 0o644).unwrap();
+    assert_eq!(store.load(&domain()).unwrap().unwrap().generation, 2);
+    // No link at all.
+    fs::remove_file(path.join("current")).unwrap();
+    assert_eq!(store.load(&domain()).unwrap().unwrap().generation, 2);
+    // Nothing good is an error, not "there is none".
+    for generation in generations(&path).unwrap() {
+        fs::remove_file(generation.path.join("privkey.pem")).unwrap();
+    }
+    assert!(store.load(&domain()).is_err());
+    let (served, problems) = load_all(&store, &[domain()]);
+    assert_eq!((served.len(), problems.len()), (0, 1));
+}
+
+#[test]
+fn what_a_crash_left_half_written_is_not_seen_and_swept() {
+    let (_folder, store) = lab();
+    store.put(&domain(), &pair()).unwrap();
+    let all = store.lineage(&domain()).join("gen");
+    let half = all.join(".000002-deadbeef.new");
+    fs::create_dir(&half).unwrap();
+    symlink(
+        "gen/000002-deadbeef",
+        store.lineage(&domain()).join(".current.1.new"),
+    )
+    .unwrap();
+    assert_eq!(store.load(&domain()).unwrap().unwrap().generation, 1);
+    assert_eq!(store.put(&domain(), &pair()).unwrap().generation, 2);
+    assert!(!half.exists());
+}
+
+#[test]
+fn tightens_a_key_that_others_may_read() {
+    let (_folder, store) = lab();
+    store.put(&domain(), &pair()).unwrap();
+    let key = store.lineage(&domain()).join("current/privkey.pem");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    store.load(&domain()).unwrap().unwrap();
+    assert_eq!(mode(&key), 0o640);
+}
+
+#[test]
+fn only_one_engine_works_on_a_lineage() {
+    let (_folder, store) = lab();
+    let other = Host::parse("other.test").unwrap();
+    let lock = store.lock(&domain()).unwrap();
+    assert!(lock.is_some());
+    assert!(store.lock(&domain()).unwrap().is_none());
+    assert!(store.lock(&other).unwrap().is_some());
+    drop(lock);
+    assert!(store.lock(&domain()).unwrap().is_some());
+}
+
+#[test]
+fn an_order_in_progress_survives_and_a_half_written_one_is_none() {
+    let (_folder, store) = lab();
+    let order = PendingOrder {
+        directory: "https://ca/dir".to_owned(),
+        account: "https://ca/1".to_owned(),
+        profile: None,
+        names: vec!["example.test".to_owned()],
+        created: UnixTime(5),
+        url: None,
+    };
+    let pending = Pending {
+        key: Zeroizing::new("key".to_owned()),
+        csr: vec![1, 2],
+        order,
+    };
+    store.put_pending(&domain(), &pending).unwrap();
+    let folder = store.lineage(&domain()).join("pending");
+    assert_eq!(
+        (mode(&folder), mode(&folder.join("key.pem"))),
+        (0o700, 0o600)
+    );
+    let read = store.pending(&domain()).unwrap().unwrap();
+    assert_eq!(
+        (read.order, read.key.as_str(), read.csr),
+        (pending.order, "key", vec![1, 2])
+    );
+    disk::write(&folder.join("order.json"), b"{\"directory\": \"ht", 0o600).unwrap();
+    assert!(store.pending(&domain()).unwrap().is_none());
+    store.clear_pending(&domain()).unwrap();
+    assert!(!folder.join("key.pem").exists());
+}
+
+#[test]
+fn the_ledger_ignores_a_torn_line_and_goes_on_after_it() {
+    let (_folder, store) = lab();
+    let debt = |value: &str| Debt {
+        domain: "example.test".to_owned(),
+        zone: "example.test".to_owned(),
+        fqdn: "_acme-challenge.example.test".to_owned(),
+        value: value.to_owned(),
+    };
+    store.owe(&domain(), &debt("1")).unwrap();
+    store.owe(&domain(), &debt("1")).unwrap();
+    let path = store.ledger(&domain());
+    let mut torn = fs::read(&path).unwrap();
+    torn.extend_from_slice(b"{\"owe\":{\"dom");
+    disk::write(&path, &torn, 0o600).unwrap();
+    store.owe(&domain(), &debt("2")).unwrap();
+    assert_eq!(store.debts(&domain()).unwrap(), [debt("1"), debt("2")]);
+    store.paid(&domain(), &debt("1")).unwrap();
+    assert_eq!(store.debts(&domain()).unwrap(), [debt("2")]);
+    store.paid(&domain(), &debt("2")).unwrap();
+    assert!(!path.exists());
+}
+
+#[test]
+fn the_probe_leaves_nothing_and_names_what_does_not_work() {
+    let (folder, store) = lab();
+    store.probe().unwrap();
+    assert_eq!(
+        fs::read_dir(folder.path().join("certs")).unwrap().count(),
+        0
+    );
+    let blocked = FileStore::new(&folder.path().join("file"));
+    disk::write(&folder.path().join("file"), b"", 0o600).unwrap();
+    let error = blocked.probe().unwrap_err().to_string();
+    assert!(error.starts_with("cannot make `"), "{error}");
+}
+
+#[test]
+fn imports_for_every_domain_that_is_covered() {
+    let (_folder, store) = lab();
+    let new = pair();
+    let other = Host::parse("other.test").unwrap();
+    let now = UnixTime::now();
+    let import = |domains: &[Host], now| {
+        crate::cert::store::import(&store, domains, &new.fullchain, &new.key, now)
+    };
+    let stored = import(&[other.clone(), domain()], now).unwrap();
+    assert_eq!(
+        stored
+            .iter()
+            .map(|(domain, _)| domain.as_str())
+            .collect::<Vec<_>>(),
+        ["example.test"]
+    );
+    assert!(matches!(import(&[other], now), Err(StoreError::Foreign(_))));
+    assert!(matches!(
+        import(&[domain()], UnixTime(now.0 + 100 * 86400)),
+        Err(StoreError::Bad { .. })
+    ));
+}

@@ -1,0 +1,4 @@
+//! Certificates from a real ACME server (Pebble, strict) by DNS-01 through real DNS servers.
+
+mod fail;
+mod issue;
