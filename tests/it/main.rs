@@ -20,6 +20,8 @@
 )]
 
 mod architecture;
+mod hosts;
 mod rig;
+mod spoof;
 mod support;
 mod systemd;
