@@ -21,6 +21,7 @@
 
 mod architecture;
 mod hosts;
+mod hygiene;
 mod rig;
 mod spoof;
 mod support;
