@@ -117,7 +117,7 @@ pub fn to_client(headers: &mut HeaderMap, snapshot: &Snapshot, https: bool) {
     }
     // We speak no HTTP/3, and another port would lead round the edge.
     headers.remove(ALT_SVC);
-    headers.remove(&snapshot.tenant_header);
+    remove_tenant(headers, &snapshot.tenant_header);
     if https
         && let Some(hsts) = &snapshot.hsts
         && !headers.contains_key(header::STRICT_TRANSPORT_SECURITY)
@@ -232,6 +232,17 @@ fn remove_nominated(
         headers.remove(name);
     }
     Ok(())
+}
+
+/// Which tenant the app served under which id is between the app and the edge.
+fn remove_tenant(headers: &mut HeaderMap, tenant: &HeaderName) {
+    while let Some(name) = headers
+        .keys()
+        .find(|name| managed::is_tenant(name.as_str().as_bytes(), tenant))
+        .cloned()
+    {
+        headers.remove(name);
+    }
 }
 
 /// HTTP/2 may split `Cookie` into crumbs; HTTP/1.1 knows one line only (RFC 9113 §8.2.3).

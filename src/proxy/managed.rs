@@ -138,6 +138,17 @@ pub fn strip(headers: &mut HeaderMap, tenant: &HeaderName) -> usize {
     before - headers.len()
 }
 
+/// Whether apps use this name to speak of tenants among themselves and with the edge: the tenant header in any
+/// spelling, or one beside it (`x-tenant-id`). `tenant` is the configured tenant header.
+#[must_use]
+pub fn is_tenant(name: &[u8], tenant: &HeaderName) -> bool {
+    let fold = Fold::new(name);
+    let folded = fold.as_bytes();
+    folded == b"x-tenant"
+        || folded.starts_with(b"x-tenant-")
+        || folded == Fold::new(tenant.as_str().as_bytes()).as_bytes()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,6 +185,17 @@ mod tests {
         }
         let long = format!("x-tenant-{}", "a".repeat(200));
         assert_eq!(classify(long.as_bytes(), &TENANT), Class::Managed);
+    }
+
+    #[test]
+    fn a_tenant_name_is_known_in_every_spelling() {
+        let custom = HeaderName::from_static("abp.tenant_id");
+        for name in ["x-tenant", "x_tenant", "x-tenant-id", "abp-tenant-id"] {
+            assert!(is_tenant(name.as_bytes(), &custom), "{name}");
+        }
+        for name in ["x-tenants", "x-request-id", "tenant", "content-type"] {
+            assert!(!is_tenant(name.as_bytes(), &custom), "{name}");
+        }
     }
 
     #[test]

@@ -22,6 +22,10 @@
 mod acme;
 mod architecture;
 mod docs;
+mod hosts;
+mod hygiene;
+mod main_line;
 mod rig;
+mod spoof;
 mod support;
 mod systemd;

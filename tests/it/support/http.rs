@@ -207,6 +207,18 @@ impl Ask<'_> {
         self
     }
 
+    /// Asks for another host than the connection's.
+    pub(crate) fn host(mut self, host: &str) -> Self {
+        if self.request.version() == Version::HTTP_2 {
+            let target = self.request.uri().path_and_query().expect("a target");
+            *self.request.uri_mut() = format!("https://{host}{target}").parse().expect("a URI");
+        } else {
+            let host = HeaderValue::from_str(host).expect("a host");
+            self.request.headers_mut().insert(http::header::HOST, host);
+        }
+        self
+    }
+
     /// Sets the body; see [`body`] for the kinds.
     pub(crate) fn body(mut self, body: Body) -> Self {
         *self.request.body_mut() = body;

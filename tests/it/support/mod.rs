@@ -25,5 +25,6 @@ pub(crate) mod probe;
 pub(crate) mod program;
 pub(crate) mod raw;
 pub(crate) mod raw_origin;
+pub(crate) mod site;
 pub(crate) mod tls;
 pub(crate) mod wait;
