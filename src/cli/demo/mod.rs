@@ -1,5 +1,6 @@
 //! `portico demo`: the edge, with a certificate of its own making, before a built-in sample app.
 
+pub mod acme;
 pub mod app;
 mod received;
 pub mod start;

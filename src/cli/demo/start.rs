@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::args::Demo;
 use super::super::{Exit, complain, say};
+use super::acme::{self, AcmeDemoError};
 use super::{RESERVED, TENANTS, app, banner};
 use crate::cert::live::{CertName, Table};
 use crate::cert::local_ca::{LocalCa, LocalCaError};
@@ -24,6 +25,9 @@ pub enum DemoError {
     /// The local CA.
     #[error(transparent)]
     Ca(#[from] LocalCaError),
+    /// The way through ACME.
+    #[error(transparent)]
+    Acme(#[from] AcmeDemoError),
     /// The proxy.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -57,14 +61,23 @@ pub fn demo(options: &Demo) -> Exit {
 
 fn run(options: &Demo) -> Result<(), DemoError> {
     log::init(Filter::parse("warn")?, Format::Text)?;
+    let app = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    if options.acme {
+        // Below a name of its own, since OpenSSL takes no wildcard right below a top-level name.
+        let domain = Host::parse("portico.localhost")?;
+        let mut config = config(options, domain, app.local_addr()?);
+        let (_pebble, ca) = acme::obtain(&mut config, &options.dir.join("acme-demo"))?;
+        return serve(config, CertSource::Store, app, &ca);
+    }
     let domain = Host::parse("localhost")?;
     let ca = LocalCa::open(&options.dir.join("local-ca"), UnixTime::now())?;
     let served = ca.served(&names(&domain)?, UnixTime::now())?;
     let table = Table::new(vec![Arc::new(served)]);
+    let config = config(options, domain, app.local_addr()?);
     serve(
-        options,
-        domain,
+        config,
         CertSource::Fixed(table),
+        app,
         &ca.certificate_path(),
     )
 }
@@ -82,9 +95,8 @@ fn names(domain: &Host) -> Result<Vec<CertName>, HostError> {
     Ok(names)
 }
 
-fn serve(options: &Demo, domain: Host, certs: CertSource, ca: &Path) -> Result<(), DemoError> {
-    let app = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-    let config = config(options, domain.clone(), app.local_addr()?);
+fn serve(config: Config, certs: CertSource, app: TcpListener, ca: &Path) -> Result<(), DemoError> {
+    let domains = config.domains.clone();
     // Sockets first: a taken port is to be said before anything runs.
     let running = server::start(Options {
         config,
@@ -94,9 +106,9 @@ fn serve(options: &Demo, domain: Host, certs: CertSource, ca: &Path) -> Result<(
     let shutdown = CancellationToken::new();
     let stopped = shutdown.clone();
     let app = app::serve(app, Some(ca.to_owned()), async move {
-        stopped.cancelled().await
+        stopped.cancelled().await;
     })?;
-    let text = banner(&urls(&running, &domain), ca);
+    let text = banner(&urls(&running, &domains), ca);
     let served = running.run(|_| say(text));
     shutdown.cancel();
     if app.join().is_err() {
@@ -105,8 +117,11 @@ fn serve(options: &Demo, domain: Host, certs: CertSource, ca: &Path) -> Result<(
     Ok(served?)
 }
 
-fn urls(running: &Running, domain: &Host) -> Vec<String> {
+fn urls(running: &Running, domains: &[Host]) -> Vec<String> {
     let port = running.https.first().map_or(443, SocketAddr::port);
+    let Some(domain) = domains.first() else {
+        return Vec::new();
+    };
     TENANTS
         .iter()
         .map(|tenant| format!("https://{tenant}.{domain}:{port}/"))
