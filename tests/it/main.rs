@@ -20,8 +20,10 @@
 )]
 
 mod architecture;
+mod drain;
 mod hosts;
 mod hygiene;
+mod reload;
 mod rig;
 mod spoof;
 mod support;
