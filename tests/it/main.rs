@@ -28,3 +28,4 @@ mod rig;
 mod spoof;
 mod support;
 mod systemd;
+mod websocket;
