@@ -22,10 +22,13 @@
 mod acme;
 mod architecture;
 mod docs;
+mod drain;
 mod hosts;
 mod hygiene;
 mod main_line;
+mod reload;
 mod rig;
 mod spoof;
 mod support;
 mod systemd;
+mod websocket;
