@@ -126,20 +126,7 @@ impl Dns {
             PROPAGATION,
             "Longest wait for all authoritative servers to show the records",
         );
-        let mut resolvers = Vec::new();
-        section.list(
-            "resolvers",
-            &mut resolvers,
-            "Resolvers used to find the authoritative servers; an empty list is the system's",
-            parse_resolver,
-        );
-        let mut nameservers = Vec::new();
-        section.list(
-            "nameservers",
-            &mut nameservers,
-            "Authoritative servers to ask in place of those that are found; for a hidden primary or a split view",
-            parse_resolver,
-        );
+        let (resolvers, nameservers) = read_servers(&mut section);
         let (listen, name_server) = read_responder(&mut section);
         let command = read_command(&mut section, base);
         if !section.is_present() {
@@ -179,6 +166,25 @@ impl Dns {
             nameservers,
         })
     }
+}
+
+/// Who is asked: to find the authoritative servers, and in their place.
+fn read_servers(section: &mut Section<'_, '_>) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
+    let mut resolvers = Vec::new();
+    section.list(
+        "resolvers",
+        &mut resolvers,
+        "Resolvers used to find the authoritative servers; an empty list is the system's",
+        parse_resolver,
+    );
+    let mut nameservers = Vec::new();
+    section.list(
+        "nameservers",
+        &mut nameservers,
+        "Authoritative servers to ask in place of those that are found; for a hidden primary or a split view",
+        parse_resolver,
+    );
+    (resolvers, nameservers)
 }
 
 /// The keys of `responder`: where it answers, and its own name.

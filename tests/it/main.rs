@@ -15,6 +15,11 @@
     reason = "the rules are for src: tests read the environment, write files and spawn tasks"
 )]
 #![allow(
+    clippy::large_futures,
+    clippy::too_many_lines,
+    reason = "a test is one story, and its futures are made once"
+)]
+#![allow(
     clippy::print_stderr,
     reason = "a failed test prints the logs of its children"
 )]
@@ -26,6 +31,7 @@ mod drain;
 mod hosts;
 mod hygiene;
 mod main_line;
+mod notify;
 mod reload;
 mod rig;
 mod spoof;

@@ -39,7 +39,7 @@ pub struct Responder {
 }
 
 struct Running {
-    /// Its tasks live in a `JoinSet` of hickory's, which ends them when it is dropped: no `server::Tasks` is needed.
+    /// Its tasks live in a `JoinSet` of hickory's, which ends them when it is dropped: nobody else needs to wait for them.
     server: Server<Shared>,
     catalog: Arc<RwLock<Catalog>>,
     addresses: Vec<SocketAddr>,

@@ -2,6 +2,10 @@
 //!
 //! `origin` answers as the upstream of every proxy; the other modes put load on a proxy and print one JSON line.
 //! One thread, so that a single core can be given to it. See `tests/bench/README.md`.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a load generator has no drain: its tasks end with it"
+)]
 #![expect(
     clippy::print_stdout,
     reason = "the JSON lines on standard output are what this program is for"

@@ -195,7 +195,8 @@ where
         if let Err(error) = http2_answer(shared, answer).await {
             // GOAWAY without error says that this stream was not begun (RFC 9113 section 6.8).
             let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
-            if !(error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR)) && !refused {
+            let drained = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+            if !(refused || drained) {
                 shared.fail(format!("HTTP/2: {error}"));
             }
             break;

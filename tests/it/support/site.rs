@@ -15,6 +15,7 @@ pub(crate) const DOMAIN: &str = "example.test";
 /// What a site shall be like: `Site::before(&[origin.address()]).set("limits", "idle_timeout = \"1s\"").start()`.
 pub(crate) struct SiteBuilder {
     sections: BTreeMap<String, Vec<String>>,
+    env: Vec<(String, String)>,
     ca: Ca,
 }
 
@@ -30,6 +31,7 @@ impl Site {
     pub(crate) fn before(servers: &[&str]) -> SiteBuilder {
         let builder = SiteBuilder {
             sections: BTreeMap::new(),
+            env: Vec::new(),
             ca: Ca::new(),
         };
         builder.set("upstream", &servers_line(servers))
@@ -70,6 +72,12 @@ impl SiteBuilder {
         self
     }
 
+    /// Sets an environment variable of the process.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Starts it with its certificate and waits until it is ready.
     pub(crate) fn start(self) -> Site {
         let (builder, ca) = self.prepare();
@@ -102,7 +110,11 @@ impl SiteBuilder {
         if !log.iter().any(|line| line.starts_with("access")) {
             log.push("access = \"off\"".to_owned());
         }
-        (Portico::with(&config(&self.sections)), self.ca)
+        let mut builder = Portico::with(&config(&self.sections));
+        for (name, value) in &self.env {
+            builder = builder.env(name, value);
+        }
+        (builder, self.ca)
     }
 }
 

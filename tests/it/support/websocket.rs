@@ -17,10 +17,13 @@ use super::site::Site;
 use super::tls::{self, Alpn};
 use super::wait;
 
+/// The request heads that came, shared with the test.
+type Heads = Arc<Mutex<Vec<Vec<(String, String)>>>>;
+
 /// An app that sends every message back. Lives on a thread of its own.
 pub(crate) struct EchoApp {
     address: SocketAddr,
-    heads: Arc<Mutex<Vec<Vec<(String, String)>>>>,
+    heads: Heads,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -78,7 +81,7 @@ impl Drop for EchoApp {
     }
 }
 
-async fn echo(stream: TcpStream, record: Arc<Mutex<Vec<Vec<(String, String)>>>>) {
+async fn echo(stream: TcpStream, record: Heads) {
     #[expect(clippy::result_large_err, reason = "the type is tungstenite's")]
     let note = |request: &Request, response: Response| {
         let line = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
