@@ -20,6 +20,7 @@
 )]
 
 mod architecture;
+mod bodies;
 mod drain;
 mod hosts;
 mod hygiene;
