@@ -26,6 +26,7 @@ mod hosts;
 mod hygiene;
 mod reload;
 mod rig;
+mod slow;
 mod spoof;
 mod support;
 mod systemd;
