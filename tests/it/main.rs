@@ -24,6 +24,7 @@ mod bodies;
 mod drain;
 mod hosts;
 mod hygiene;
+mod limits;
 mod reload;
 mod rig;
 mod slow;
