@@ -25,6 +25,7 @@ mod drain;
 mod hosts;
 mod hygiene;
 mod limits;
+mod log;
 mod reload;
 mod rig;
 mod slow;
