@@ -21,6 +21,7 @@
 
 mod architecture;
 mod bodies;
+mod demo;
 mod drain;
 mod hosts;
 mod hygiene;
