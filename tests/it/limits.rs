@@ -40,6 +40,11 @@ async fn connections_over_a_cap_are_closed_at_once_and_room_is_used_again() {
         let site = Site::before(&[origin.address()])
             .set("limits", &format!("{key} = 3"))
             .start();
+        // The fixture's own look at the listener must be over, or it counts.
+        wait::until("no connection", || {
+            let looked = metric(&site, "portico_tls_handshake_failures_total") >= 1.0;
+            (looked && metric(&site, "portico_connections_open") < 1.0).then_some(())
+        });
         let mut held: Vec<TcpStream> = (0..3).map(|_| connect(&site)).collect();
         // Workers accept in no common order.
         wait::until("all three to be taken", || {
