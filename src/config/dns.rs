@@ -283,7 +283,7 @@ fn check_own_keys(section: &mut Section<'_, '_>, provider: ProviderName) {
     let needed = match provider {
         ProviderName::Rfc2136 | ProviderName::DigitalOcean => Some((
             "credentials",
-            "write `credentials = \"/etc/portico/credentials\"`, a file of mode 0600",
+            "write `credentials = \"credential:dns\"` for the one that systemd passes, or a path to a file of mode 0600",
         )),
         ProviderName::Exec => Some(("command", "write `command = \"/usr/local/bin/dns-hook\"`")),
         ProviderName::Responder | ProviderName::Manual => None,

@@ -19,6 +19,7 @@ use super::upgrade;
 use crate::net::deadline::Deadline;
 use crate::snapshot::Snapshot;
 use crate::tenant::{Resolution, State};
+use crate::units::ByteSize;
 use crate::upstream::{Lease, SendError};
 
 /// Answers one request. Dropped before it is done (client gone, stream reset), it gives up the exchange with the app.
@@ -180,7 +181,7 @@ fn prepare(
     let conn = &exchange.conn;
     let (mut head, incoming) = request.into_parts();
     let empty = incoming.is_end_stream();
-    check_length(&head.headers, empty)?;
+    check_length(&head.headers, empty, snapshot.limits.body_size)?;
     let upgrade = upgrade::asked(&head, empty)?;
     let chunked = !empty && !head.headers.contains_key(header::CONTENT_LENGTH);
     let facts = Facts {
@@ -288,12 +289,25 @@ async fn forward(
 }
 
 /// A body that has ended already with a length that says otherwise would make the app wait for bytes of the next
-/// request (hyper writes such a `Content-Length` as it stands).
-fn check_length(headers: &HeaderMap, empty: bool) -> Result<(), RequestError> {
-    match headers.get(header::CONTENT_LENGTH) {
-        Some(length) if empty && length.as_bytes().iter().any(|&byte| byte != b'0') => Err(
-            RequestError::BadFraming("the request has a length and no body"),
-        ),
+/// request (hyper writes such a `Content-Length` as it stands). One that says that it is too large is refused before
+/// the client is told to go on and before the app hears of it.
+fn check_length(
+    headers: &HeaderMap,
+    empty: bool,
+    most: Option<ByteSize>,
+) -> Result<(), RequestError> {
+    let Some(length) = headers.get(header::CONTENT_LENGTH) else {
+        return Ok(());
+    };
+    if empty && length.as_bytes().iter().any(|&byte| byte != b'0') {
+        return Err(RequestError::BadFraming(
+            "the request has a length and no body",
+        ));
+    }
+    // hyper has refused what is no number; one beyond 64 bits it would have too.
+    let length: Option<u64> = length.to_str().ok().and_then(|text| text.parse().ok());
+    match (length, most) {
+        (Some(length), Some(ByteSize(most))) if length > most => Err(RequestError::BodyTooLarge),
         _ => Ok(()),
     }
 }

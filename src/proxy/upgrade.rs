@@ -4,15 +4,18 @@
 //! other `Upgrade` is dropped, so that nothing can be tunnelled past the edge as `h2c`. The tunnel begins only after
 //! the app's own 101. Half-closes are passed on; silence ends it.
 
+use std::cell::Cell;
 use std::future::poll_fn;
-use std::pin::pin;
-use std::task::Poll;
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 
 use http::{HeaderMap, HeaderValue, Method, Response, Version, header, request};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::copy_bidirectional_with_sizes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
 
 use super::body::RequestBody;
 use super::error::RequestError;
@@ -95,12 +98,14 @@ impl Tunnel {
     pub fn run(self, mut exchange: Box<Exchange>, lease: Lease<RequestBody>) {
         drop(local::spawn(async move {
             let activity = exchange.conn.activity.clone();
-            let conn = std::rc::Rc::clone(&exchange.conn);
+            let conn = Rc::clone(&exchange.conn);
             let metrics = &conn.context.metrics;
             activity.tunnel_began();
             metrics.tunnel_opened();
             if let (Ok(client), Ok(app)) = (self.client.await, self.app.await) {
-                let (mut client, mut app) = (TokioIo::new(client), TokioIo::new(app));
+                let sent = Rc::<Cell<u64>>::default();
+                let mut client = Counted::new(TokioIo::new(client), &exchange.bytes_in);
+                let mut app = Counted::new(TokioIo::new(app), &sent);
                 let mut copy = pin!(copy_bidirectional_with_sizes(
                     &mut client,
                     &mut app,
@@ -112,17 +117,62 @@ impl Tunnel {
                     Poll::Pending => activity.poll_expired(cx).map(|_| None),
                 });
                 match end.await {
-                    Some(Ok((from_client, from_app))) => {
-                        exchange.bytes_in.set(from_client);
-                        exchange.bytes_out = from_app;
+                    // Many clients end a WebSocket properly and then leave without the end of TLS.
+                    Some(Err(error)) if error.kind() != io::ErrorKind::UnexpectedEof => {
+                        exchange.error = Some("client-gone");
                     }
-                    Some(Err(_)) => exchange.error = Some("client-gone"),
-                    None => {}
+                    Some(_) | None => {}
                 }
+                exchange.bytes_out = sent.get();
             }
             metrics.tunnel_closed();
             drop(lease);
             drop(exchange);
         }));
+    }
+}
+
+/// A stream that counts what is read from it, however it ends.
+struct Counted<T> {
+    stream: T,
+    bytes: Rc<Cell<u64>>,
+}
+
+impl<T> Counted<T> {
+    fn new(stream: T, bytes: &Rc<Cell<u64>>) -> Self {
+        let bytes = Rc::clone(bytes);
+        Self { stream, bytes }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let size = (buf.filled().len() - before) as u64;
+        self.bytes.set(self.bytes.get() + size);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -26,14 +26,19 @@
 
 mod acme;
 mod architecture;
+mod bodies;
+mod demo;
 mod docs;
 mod drain;
 mod hosts;
 mod hygiene;
+mod limits;
+mod log;
 mod main_line;
 mod notify;
 mod reload;
 mod rig;
+mod slow;
 mod spoof;
 mod support;
 mod systemd;

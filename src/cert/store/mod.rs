@@ -55,7 +55,7 @@ pub enum StoreError {
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
-            "\nhint: run as the user that owns `state_dir`, as in `sudo -u portico portico cert ...`"
+            "\nhint: run as the user that owns `state_dir`, as in `sudo -u portico-renew portico cert ...`"
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "\nhint: free some space",
         io::ErrorKind::ReadOnlyFilesystem => "\nhint: put `state_dir` on a writable file system",

@@ -57,7 +57,7 @@ provider = "rfc2136"
 "#,
         ),
         report: r#"portico.toml:6: acme.dns.credentials: the key is missing
-  hint: write `credentials = "/etc/portico/credentials"`, a file of mode 0600"#,
+  hint: write `credentials = "credential:dns"` for the one that systemd passes, or a path to a file of mode 0600"#,
     },
     Case {
         name: "keys of other providers",

@@ -24,7 +24,7 @@ fn with_required(servers: &str) -> Config {
     let mut config = Config::for_domains(vec![Host::parse("example.com").unwrap()]);
     config.acme.dns = Some(Dns {
         provider: DnsProvider::DigitalOcean {
-            credentials: CredentialSource::File("/etc/portico/credentials".into()),
+            credentials: CredentialSource::Systemd("dns".to_owned()),
         },
         zone: None,
         propagation_floor: std::time::Duration::ZERO,

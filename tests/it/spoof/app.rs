@@ -214,6 +214,13 @@ fn rewrite(headers: &mut HeaderMap, slip: Slip, port: u16) {
             headers.remove(&name);
         }
     }
+    put_own(headers, slip, &tenant, port);
+    if slip == Slip::NominatedLast {
+        drop_nominated(headers);
+    }
+}
+
+fn put_own(headers: &mut HeaderMap, slip: Slip, tenant: &str, port: u16) {
     let value = |text: &str| HeaderValue::from_str(text).expect("a value");
     let host = format!("{tenant}.{DOMAIN}");
     if slip != Slip::Host {
@@ -233,11 +240,8 @@ fn rewrite(headers: &mut HeaderMap, slip: Slip, port: u16) {
     }
     headers.entry("x-real-ip").or_insert(value("127.0.0.1"));
     if slip == Slip::Appends {
-        headers.append("x-tenant", value(&tenant));
+        headers.append("x-tenant", value(tenant));
     } else {
-        headers.insert("x-tenant", value(&tenant));
-    }
-    if slip == Slip::NominatedLast {
-        drop_nominated(headers);
+        headers.insert("x-tenant", value(tenant));
     }
 }

@@ -194,9 +194,10 @@ where
         };
         if let Err(error) = http2_answer(shared, answer).await {
             // GOAWAY without error says that this stream was not begun (RFC 9113 section 6.8).
-            let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
-            let drained = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
-            if !(refused || drained) {
+            let reason = error.reason();
+            let unbegun = reason == Some(h2::Reason::REFUSED_STREAM)
+                || (error.is_go_away() && reason == Some(h2::Reason::NO_ERROR));
+            if !unbegun {
                 shared.fail(format!("HTTP/2: {error}"));
             }
             break;

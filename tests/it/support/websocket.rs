@@ -17,13 +17,13 @@ use super::site::Site;
 use super::tls::{self, Alpn};
 use super::wait;
 
-/// The request heads that came, shared with the test.
-type Heads = Arc<Mutex<Vec<Vec<(String, String)>>>>;
+/// The headers of one request for a WebSocket.
+pub(crate) type Head = Vec<(String, String)>;
 
 /// An app that sends every message back. Lives on a thread of its own.
 pub(crate) struct EchoApp {
     address: SocketAddr,
-    heads: Heads,
+    heads: Arc<Mutex<Vec<Head>>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -67,7 +67,7 @@ impl EchoApp {
     }
 
     /// The headers of every request for a WebSocket.
-    pub(crate) fn heads(&self) -> Vec<Vec<(String, String)>> {
+    pub(crate) fn heads(&self) -> Vec<Head> {
         self.heads.lock().expect("never held over a panic").clone()
     }
 }
@@ -81,7 +81,7 @@ impl Drop for EchoApp {
     }
 }
 
-async fn echo(stream: TcpStream, record: Heads) {
+async fn echo(stream: TcpStream, record: Arc<Mutex<Vec<Head>>>) {
     #[expect(clippy::result_large_err, reason = "the type is tungstenite's")]
     let note = |request: &Request, response: Response| {
         let line = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
@@ -110,6 +110,11 @@ pub(crate) struct Client(pub(crate) WebSocketStream<TlsStream<TcpStream>>);
 impl Client {
     /// Opens one for `acme`.
     pub(crate) async fn open(site: &Site) -> Self {
+        // Boxed: the buffers of a handshake are part of its future.
+        Box::pin(Self::opening(site)).await
+    }
+
+    async fn opening(site: &Site) -> Self {
         let address = port::local(site.portico.https_port());
         let config = site.ca.trust().config(Alpn::Http1);
         let stream = tls::connect(address, "acme.example.test", config).await;
@@ -117,7 +122,9 @@ impl Client {
             "wss://acme.example.test/chat?room=1",
             stream.expect("TLS handshake"),
         );
-        let (socket, answer) = wait::within("a WebSocket", opening).await.expect("101");
+        let (socket, answer) = wait::within("a WebSocket", Box::pin(opening))
+            .await
+            .expect("101");
         assert_eq!(answer.status(), 101);
         Self(socket)
     }

@@ -1,0 +1,105 @@
+//! Slow but steady clients and apps, and connections that rest between requests, are served.
+
+use std::time::Duration;
+
+use hyper::body::Frame;
+
+use super::site;
+use crate::support::body;
+use crate::support::http::Protocol;
+use crate::support::origin::{self, Origin};
+use crate::support::site::Site;
+use crate::support::tls::Alpn;
+
+/// Less than every deadline.
+const PAUSE: Duration = Duration::from_millis(400);
+/// Together more than every deadline.
+const PIECES: usize = 7;
+
+fn slowly() -> body::Body {
+    let (pieces, streamed) = body::channel();
+    tokio::spawn(async move {
+        for _ in 0..PIECES {
+            let _ = pieces.send(Ok(Frame::data("piece".into()))).await;
+            tokio::time::sleep(PAUSE).await;
+        }
+    });
+    streamed
+}
+
+#[tokio::test]
+async fn bodies_that_come_slowly_but_steadily_pass() {
+    let origin = Origin::tcp(async |seen: origin::Seen| {
+        assert!(seen.complete);
+        http::Response::new(slowly())
+    });
+    let site = site(&origin);
+    let ask = |protocol| {
+        let edge = site.edge.clone();
+        tokio::spawn(async move {
+            let mut connection = edge.connect(protocol, "acme.example.test").await;
+            let answer = connection.request("POST", "/").body(slowly()).send().await;
+            assert_eq!(answer.text(), "piece".repeat(PIECES), "{protocol:?}");
+        })
+    };
+    for task in Protocol::BOTH.map(ask) {
+        task.await.unwrap();
+    }
+    assert!(origin.requests().iter().all(|seen| seen.body_len == 35));
+}
+
+#[tokio::test]
+async fn a_connection_that_rested_serves_the_next_request() {
+    let origin = Origin::tcp(async |seen: origin::Seen| origin::text(200, seen.target));
+    let site = Site::before(&[origin.address()]).start();
+    let mut raw = site.edge.raw("acme.example.test", Alpn::Http1).await;
+    let mut http2 = site
+        .edge
+        .connect(Protocol::Http2, "acme.example.test")
+        .await;
+    for round in 0..4 {
+        // The last request comes in two writes, the others in one; after each the connection is parked.
+        let head = format!("GET /{round} HTTP/1.1\r\nHost: acme.example.test\r\n\r\n");
+        let (first, rest) = head.split_at(if round == 3 { 9 } else { 0 });
+        raw.write(first).await;
+        tokio::task::yield_now().await;
+        let answer = raw.write(rest).await.response().await.unwrap();
+        assert_eq!(
+            (answer.status, String::from_utf8_lossy(&answer.body)),
+            (200, format!("/{round}").into())
+        );
+        assert_eq!(http2.request("GET", "/h2").send().await.text(), "/h2");
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+    }
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_order() {
+    let origin = Origin::tcp(async |seen: origin::Seen| origin::text(200, seen.target));
+    let site = Site::before(&[origin.address()]).start();
+    let mut raw = site.edge.raw("acme.example.test", Alpn::Http1).await;
+    for _rested in [false, true] {
+        let all: String = (0..20)
+            .map(|number| match number % 2 {
+                0 => format!("GET /{number} HTTP/1.1\r\nHost: acme.example.test\r\n\r\n"),
+                _ => format!(
+                    "POST /{number} HTTP/1.1\r\nHost: globex.example.test\r\nContent-Length: 4\r\n\r\nfour"
+                ),
+            })
+            .collect();
+        raw.write(all).await;
+        for number in 0..20 {
+            let answer = raw.response().await.unwrap();
+            assert_eq!(String::from_utf8_lossy(&answer.body), format!("/{number}"));
+        }
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+    }
+    for seen in origin.requests() {
+        let tenant = if seen.method == "GET" {
+            "acme"
+        } else {
+            "globex"
+        };
+        assert_eq!(seen.one("x-tenant"), tenant);
+    }
+}
