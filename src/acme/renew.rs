@@ -5,7 +5,6 @@
 //! before which there is no other try.
 
 use std::hash::BuildHasher;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -241,13 +240,10 @@ fn fingerprint(config: &Config) -> u64 {
         .dns
         .as_ref()
         .and_then(credentials)
-        .and_then(|path| std::fs::metadata(path).ok());
-    // To the nanosecond: a wrong secret may be corrected within the second.
-    let touched = credentials.map(|facts| {
-        let changed = (facts.ctime(), facts.ctime_nsec());
-        (facts.ino(), facts.len(), facts.mtime_nsec(), changed)
-    });
-    foldhash::fast::FixedState::default().hash_one((format!("{:?}", config.acme), touched))
+        .and_then(|path| std::fs::read(path).ok())
+        .map(zeroize::Zeroizing::new);
+    // The content, not the file's age: systemd makes a new copy for each run.
+    foldhash::fast::FixedState::default().hash_one((format!("{:?}", config.acme), credentials.as_deref()))
 }
 
 fn credentials(dns: &Dns) -> Option<PathBuf> {

@@ -63,6 +63,12 @@ pub enum CertError {
         /// What the file system says.
         error: io::Error,
     },
+    /// Root at work in a store of another user.
+    #[error(
+        "`{0}` belongs to another user, who could not read what root writes\n  hint: `systemctl start \
+         portico-renew`, or `sudo -u portico-renew portico cert ...`"
+    )]
+    Root(String),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -82,7 +88,7 @@ impl CertError {
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         match self {
-            Self::Unknown { .. } | Self::Read { .. } => Verdict::Blocked,
+            Self::Unknown { .. } | Self::Read { .. } | Self::Root(_) => Verdict::Blocked,
             Self::Store(_) | Self::Acme(_) | Self::Print(_) | Self::Json(_) => Verdict::Failed,
         }
     }

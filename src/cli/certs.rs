@@ -20,6 +20,7 @@ pub(super) fn run(verb: &Cert) -> Exit {
 
 fn renew(options: &Renew) -> Exit {
     with_config(&options.file, |config| {
+        refuse_foreign_root(config)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -46,6 +47,7 @@ fn status(options: &CertStatus) -> Exit {
 
 fn import(options: &Import) -> Exit {
     with_config(&options.file, |config| {
+        refuse_foreign_root(config)?;
         cert::import(
             config,
             &options.cert,
@@ -55,6 +57,16 @@ fn import(options: &Import) -> Exit {
         )?;
         Ok(Verdict::Fine)
     })
+}
+
+/// Files that root writes into the renewal user's store could be read neither by it nor by the proxy.
+fn refuse_foreign_root(config: &Config) -> Result<(), CertError> {
+    use std::os::unix::fs::MetadataExt;
+    let owner = std::fs::metadata(&config.state_dir).map_or(0, |meta| meta.uid());
+    if rustix::process::geteuid().is_root() && owner != 0 {
+        return Err(CertError::Root(config.state_dir.display().to_string()));
+    }
+    Ok(())
 }
 
 fn with_config(

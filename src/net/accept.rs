@@ -12,6 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// Pause after an error that concerns the whole process.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Most streams taken from a socket's queue at its end: the length of the queue.
+const MOST_LEFT: usize = 4096;
 /// Least time between two log lines about it.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
@@ -41,7 +43,7 @@ pub fn drain(listener: TcpListener, mut take: impl FnMut(TcpStream, SocketAddr))
     let Ok(listener) = listener.into_std() else {
         return;
     };
-    while let Ok((stream, peer)) = listener.accept() {
+    for (stream, peer) in std::iter::from_fn(|| listener.accept().ok()).take(MOST_LEFT) {
         if stream.set_nonblocking(true).is_ok()
             && let Ok(stream) = TcpStream::from_std(stream)
         {

@@ -106,6 +106,11 @@ impl Activity {
         self.0.wait.arm(self.0.waits.header);
     }
 
+    /// The connection was told to end: it has this long for its last exchange of messages.
+    pub fn close_within(&self, longest: Duration) {
+        self.0.wait.arm(longest);
+    }
+
     /// HTTP/2: frames that come while no request is open begin no head.
     pub fn set_multiplexed(&self) {
         self.0.multiplexed.store(true, Relaxed);

@@ -17,6 +17,7 @@ use thiserror::Error;
 
 use super::exchange::Exchange;
 use super::managed::{Class, classify};
+use crate::net::conn::Activity;
 use crate::net::deadline::{Deadline, Timers};
 use crate::upstream::Lease;
 
@@ -41,6 +42,7 @@ pub enum BodyError {
 #[derive(Debug, Default)]
 pub struct Upload {
     done: Cell<bool>,
+    answered: Cell<bool>,
     failure: Cell<Option<Failure>>,
 }
 
@@ -85,6 +87,9 @@ struct Streaming {
     answer: Deadline,
     longest_answer: Duration,
     timers: Timers,
+    /// The connection is at work as long as this body is: what the client sends is body and no head, and a
+    /// connection in the middle of a body must never be parked.
+    activity: Activity,
     tenant_header: HeaderName,
 }
 
@@ -93,6 +98,8 @@ struct Streaming {
 pub struct UploadRules<'a> {
     /// The worker's deadlines.
     pub timers: &'a Timers,
+    /// The client's connection.
+    pub activity: &'a Activity,
     /// Largest body.
     pub most: Option<u64>,
     /// Longest wait for the next bytes.
@@ -114,6 +121,7 @@ impl RequestBody {
         rules: UploadRules<'_>,
     ) -> (Self, Rc<Upload>) {
         let upload = Rc::new(Upload::default());
+        rules.activity.exchange_began();
         let body = Streaming {
             inner,
             upload: Rc::clone(&upload),
@@ -124,6 +132,7 @@ impl RequestBody {
             answer: rules.answer,
             longest_answer: rules.longest_answer,
             timers: rules.timers.clone(),
+            activity: rules.activity.clone(),
             tenant_header: rules.tenant_header.clone(),
         };
         (Self(Some(Box::new(body))), upload)
@@ -150,7 +159,7 @@ impl Streaming {
             return self.fail(Failure::Stalled, BodyError::Stalled);
         };
         self.stall.disarm();
-        if self.answer.is_armed() {
+        if !self.upload.answered.get() && self.answer.is_armed() {
             self.answer.arm(self.longest_answer);
         }
         match frame {
@@ -195,6 +204,7 @@ impl Streaming {
 impl Drop for Streaming {
     fn drop(&mut self) {
         self.timers.recycle(self.stall.clone());
+        self.activity.exchange_ended();
     }
 }
 
@@ -276,6 +286,9 @@ impl ResponseBody {
         tenant_header: HeaderName,
     ) -> Self {
         let lease = Some(lease);
+        if let Some(upload) = &upload {
+            upload.answered.set(true);
+        }
         let download = Download {
             inner,
             exchange,
@@ -329,14 +342,13 @@ impl Download {
                         .into_trailers()
                         .ok()
                         .map(|trailers| trailers_to_pass(trailers, &self.tenant_header));
+                    // Nothing follows trailers, and hyper does not ask again.
+                    self.finish();
                     match trailers {
                         Some(trailers) if !trailers.is_empty() => {
                             Poll::Ready(Some(Ok(Frame::trailers(trailers))))
                         }
-                        _ => {
-                            self.finish();
-                            Poll::Ready(None)
-                        }
+                        _ => Poll::Ready(None),
                     }
                 }
             },

@@ -189,7 +189,7 @@ impl View {
             .map(|address| {
                 let pool = pools
                     .entry(address.clone())
-                    .or_insert_with(|| Pool::new(address.clone(), timers.ticks().clone()));
+                    .or_insert_with(|| Pool::new(address.clone(), timers.clone()));
                 pool.configure(settings.keepalive, settings.keepalive_connections);
                 Rc::clone(pool)
             })

@@ -112,6 +112,10 @@ pub fn to_upstream(headers: &mut HeaderMap, facts: &Facts<'_>) -> Result<(), Req
 pub fn to_client(headers: &mut HeaderMap, snapshot: &Snapshot, https: bool) {
     // What an app nominates wrongly harms nobody but itself, so it is not refused.
     drop(remove_nominated(headers, &snapshot.tenant_header, false));
+    // RFC 9112 §6.3: beside a transfer coding a length has no meaning; hyper reads the coding and leaves the length.
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
     for name in &HOP_BY_HOP {
         headers.remove(name);
     }

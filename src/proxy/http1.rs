@@ -63,7 +63,8 @@ pub async fn serve<T: Park>(conn: Rc<ClientConn>, stream: T) {
         // Our own deadlines do this without a timer for each request, and cover more.
         .header_read_timeout(None)
         .max_header_size(usize::try_from(head).unwrap_or(usize::MAX))
-        .max_buf_size(BUFFER)
+        // hyper holds a head to this as well.
+        .max_buf_size(BUFFER.max(usize::try_from(head).unwrap_or(BUFFER)))
         .writev(true);
     let park = conn.context.timers.deadline();
     let mut stream = Rewound {
@@ -88,6 +89,10 @@ pub async fn serve<T: Park>(conn: Rc<ClientConn>, stream: T) {
         };
         stream = parts.io.into_inner();
         stream.before = parts.read_buf;
+        if !stream.before.is_empty() {
+            // Part of the next head: it has begun, so its deadline runs.
+            conn.activity.read_progress();
+        }
         if stream.before.is_empty() && !wait(&stream.stream, &conn).await {
             // Only politeness is left: tell the client that no more will come.
             let bye = stream.stream.shutdown();

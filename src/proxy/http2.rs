@@ -45,6 +45,9 @@ tokio::task_local! {
     static UNREAD: Deadline;
 }
 
+/// Longest wait for the end of a connection that is told to go.
+const LONGEST_GOODBYE: Duration = Duration::from_secs(1);
+
 /// Runs a stream's work on the worker that has the connection, until it is done or its client takes nothing.
 #[derive(Debug, Clone)]
 struct OnThisWorker(Timers);
@@ -57,21 +60,18 @@ where
     fn execute(&self, work: F) {
         let timers = self.0.clone();
         let unread = timers.deadline();
-        drop(local::spawn(UNREAD.scope(
-            unread.clone(),
-            async move {
-                {
-                    let mut work = pin!(work);
-                    poll_fn(|cx| match work.as_mut().poll(cx) {
-                        Poll::Ready(_) => Poll::Ready(()),
-                        // Dropping the work resets the stream and gives up the exchange with the app.
-                        Poll::Pending => unread.poll_fired(cx),
-                    })
-                    .await;
-                }
-                timers.recycle(unread);
-            },
-        )));
+        drop(local::spawn(UNREAD.scope(unread.clone(), async move {
+            {
+                let mut work = pin!(work);
+                poll_fn(|cx| match work.as_mut().poll(cx) {
+                    Poll::Ready(_) => Poll::Ready(()),
+                    // Dropping the work resets the stream and gives up the exchange with the app.
+                    Poll::Pending => unread.poll_fired(cx),
+                })
+                .await;
+            }
+            timers.recycle(unread);
+        })));
     }
 }
 
@@ -188,12 +188,14 @@ where
             return Poll::Ready(());
         }
         if let Poll::Ready(expired) = conn.activity.poll_expired(cx) {
-            if expired == Expired::Idle && !closing {
-                // GOAWAY; with no stream open that is the end.
-                http.as_mut().graceful_shutdown();
-                drop(http.as_mut().poll(cx));
+            if closing || !matches!(expired, Expired::Idle | Expired::Header) {
+                return Poll::Ready(());
             }
-            return Poll::Ready(());
+            // GOAWAY takes a round trip, in which a request that is on its way still comes in.
+            closing = true;
+            http.as_mut().graceful_shutdown();
+            conn.activity.close_within(LONGEST_GOODBYE);
+            cx.waker().wake_by_ref();
         }
         Poll::Pending
     })

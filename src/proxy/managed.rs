@@ -24,18 +24,6 @@ const MANAGED: &[&str] = &[
     "x-cluster-client-ip",
     "x-edge-reason",
     "x-forwarded",
-    "x-forwarded-by",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-method",
-    "x-forwarded-port",
-    "x-forwarded-prefix",
-    "x-forwarded-proto",
-    "x-forwarded-protocol",
-    "x-forwarded-scheme",
-    "x-forwarded-server",
-    "x-forwarded-ssl",
-    "x-forwarded-uri",
     "x-original-host",
     "x-original-uri",
     "x-original-url",
@@ -48,7 +36,7 @@ const MANAGED: &[&str] = &[
 ];
 
 /// Every name that begins so is managed too.
-const MANAGED_PREFIXES: &[&str] = &["x-tenant-", "x-forwarded-tls-client-cert"];
+const MANAGED_PREFIXES: &[&str] = &["x-tenant-", "x-forwarded-", "x-auth-request-"];
 
 /// Longest name that is looked up; a longer one can only match a prefix.
 const LONGEST: usize = 64;
@@ -108,10 +96,11 @@ pub fn classify(name: &[u8], tenant: &HeaderName) -> Class {
 #[must_use]
 pub fn is_managed(name: &[u8], tenant: &HeaderName) -> bool {
     let fold = Fold::new(name);
-    let folded = fold.as_bytes();
+    let whole = fold.as_bytes();
     // A gateway that also prefixes (`HTTP_X_TENANT`) would show such a name as `HTTP_HTTP_X_TENANT`; it is removed
     // all the same, since it can have no honest use.
-    let folded = folded.strip_prefix(b"http-").unwrap_or(folded);
+    let folded = whole.strip_prefix(b"http-").unwrap_or(whole);
+    let tenant = Fold::new(tenant.as_str().as_bytes());
     let listed = name.len() <= LONGEST
         && MANAGED
             .binary_search_by(|managed| managed.as_bytes().cmp(folded))
@@ -120,8 +109,9 @@ pub fn is_managed(name: &[u8], tenant: &HeaderName) -> bool {
         || MANAGED_PREFIXES
             .iter()
             .any(|prefix| folded.starts_with(prefix.as_bytes()))
-        || (folded.len() == tenant.as_str().len()
-            && Fold::new(tenant.as_str().as_bytes()).as_bytes() == folded)
+        // Both ways: the configured name may itself begin with `http-`.
+        || folded == tenant.as_bytes()
+        || whole == tenant.as_bytes()
 }
 
 /// Removes every header of `headers` that is not [`Class::Pass`], and says how many lines went.
@@ -203,6 +193,19 @@ mod tests {
         let custom = HeaderName::from_static("abp.tenant_id");
         assert_eq!(classify(b"abp-tenant-id", &custom), Class::Managed);
         assert_eq!(classify(b"abp-tenant-id", &TENANT), Class::Pass);
+        let prefixed = HeaderName::from_static("http_org");
+        for name in ["http-org", "Http_Org", "http.org"] {
+            assert_eq!(
+                classify(name.as_bytes(), &prefixed),
+                Class::Managed,
+                "{name}"
+            );
+        }
+        let longest = HeaderName::from_bytes("x".repeat(LONGEST).as_bytes()).unwrap();
+        assert_eq!(
+            classify("X".repeat(LONGEST).as_bytes(), &longest),
+            Class::Managed
+        );
         assert_eq!(classify(b"my_header", &TENANT), Class::Underscore);
         for name in [
             "accept",

@@ -181,6 +181,7 @@ fn prepare(
     let conn = &exchange.conn;
     let (mut head, incoming) = request.into_parts();
     let empty = incoming.is_end_stream();
+    let incoming_size = incoming.size_hint().exact();
     check_length(&head.headers, empty, snapshot.limits.body_size)?;
     let upgrade = upgrade::asked(&head, empty)?;
     let chunked = !empty && !head.headers.contains_key(header::CONTENT_LENGTH);
@@ -196,6 +197,18 @@ fn prepare(
         request_id: &exchange.request_id,
     };
     headers::to_upstream(&mut head.headers, &facts)?;
+    // One spelling of the length, whatever the client's was (`0005`, twice the same): the one that frames the body.
+    match incoming_size {
+        Some(size) if !empty && !chunked => {
+            head.headers
+                .insert(header::CONTENT_LENGTH, HeaderValue::from(size));
+        }
+        _ if empty && head.headers.contains_key(header::CONTENT_LENGTH) => {
+            head.headers
+                .insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        _ => {}
+    }
     if chunked {
         // Without it hyper sends a GET of unknown length without its body (linkerd2#3310 is that bug).
         head.headers.insert(
@@ -217,6 +230,7 @@ fn prepare(
     } else {
         let rules = UploadRules {
             timers: &conn.context.timers,
+            activity: &conn.activity,
             most: snapshot.limits.body_size.map(|size| size.0),
             longest_stall: snapshot.limits.body_timeout,
             answer: deadline.clone(),
@@ -326,8 +340,9 @@ fn origin_form(uri: Uri) -> Result<Uri, RequestError> {
 /// An exchange that failed because of the client's body is the client's fault.
 fn blame(error: SendError, upload: Option<&Upload>) -> RequestError {
     match (error, upload.and_then(Upload::failure)) {
-        (SendError::Exchange { .. }, Some(Failure::Stalled | Failure::Gone)) => {
-            RequestError::BodyStalled
+        (SendError::Exchange { .. }, Some(Failure::Stalled)) => RequestError::BodyStalled,
+        (SendError::Exchange { .. }, Some(Failure::Gone)) => {
+            RequestError::BadFraming("the request's body is malformed or broke off")
         }
         (SendError::Exchange { .. }, Some(Failure::TooLarge)) => RequestError::BodyTooLarge,
         (error, _) => RequestError::Upstream(error),

@@ -62,7 +62,7 @@ impl Running {
             announced.update(&self);
             tokio::select! {
                 _ = watch.tick() => self.reload.watch(),
-                _ = signals.hangup.recv() => self.reload_now(),
+                _ = signals.hangup.recv() => self.reload_now(announced.ready.is_none()),
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
             }
@@ -72,8 +72,11 @@ impl Running {
         Ok(())
     }
 
-    fn reload_now(&mut self) {
-        systemd::reloading();
+    /// `told`: systemd has been told that we are ready, so it may hear of a reload.
+    fn reload_now(&mut self, told: bool) {
+        if told {
+            systemd::reloading();
+        }
         let outcome = self.reload.run();
         if let Err(error) = self.access_log.reopen() {
             tracing::error!(%error, "cannot open the access log again; the old file is written on");
@@ -91,7 +94,9 @@ impl Running {
             }
             Err(error) => tracing::error!("nothing is changed by the reload: {error}"),
         }
-        systemd::ready(&self.status.line());
+        if told {
+            systemd::ready(&self.status.line());
+        }
     }
 
     async fn drain(self, signals: &mut Signals) {
@@ -146,7 +151,7 @@ impl<F: FnOnce(&Running)> Announced<F> {
             systemd::status(&text);
             self.text = text;
         }
-        if self.ready.is_some() && running.status.is_ready() {
+        if self.ready.is_some() && running.status.is_serving() {
             systemd::ready(&self.text);
             tracing::info!(status = %self.text, "ready");
             if let Some(ready) = self.ready.take() {

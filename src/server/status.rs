@@ -73,6 +73,17 @@ impl Status {
         self.ready().is_ok()
     }
 
+    /// Whether there is a certificate to serve with at all: what systemd is told. One domain of several without its
+    /// certificate, or one that has expired, is a reason for an alarm and none for keeping the others down.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        self.live
+            .table()
+            .all()
+            .iter()
+            .any(|served| !served.placeholder)
+    }
+
     /// The state in one line, for `systemctl status`.
     #[must_use]
     pub fn line(&self) -> String {

@@ -88,7 +88,11 @@ pub fn start(shared: Shared, own: Own) -> io::Result<JoinHandle<()>> {
                 .enable_time()
                 .build_local(LocalOptions::default());
             match runtime {
-                Ok(runtime) => runtime.block_on(serve(shared, own)),
+                Ok(runtime) => {
+                    runtime.block_on(serve(shared, own));
+                    // A name look-up may hang in the system's resolver; nobody waits for its answer any more.
+                    runtime.shutdown_background();
+                }
                 Err(error) => tracing::error!(%error, "a worker cannot make its runtime"),
             }
         })

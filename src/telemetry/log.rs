@@ -35,7 +35,8 @@ impl Filter {
     /// # Errors
     /// [`LogError`] names the first bad part.
     pub fn parse(text: &str) -> Result<Self, LogError> {
-        let mut targets = Targets::new();
+        // It tells of every question at level info, and of little else.
+        let mut targets = Targets::new().with_target("hickory_server", LevelFilter::WARN);
         for part in text.split(',').map(str::trim) {
             let level = |word: &str| {
                 if word.is_empty() {

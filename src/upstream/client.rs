@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Method, Request, Response, Uri, Version};
@@ -86,7 +87,8 @@ where
             };
             let copy = keep_copy(&request, unused);
             let method = request.method().clone();
-            let server = lease.pool().label().to_string();
+            let label = Arc::clone(lease.pool().label());
+            let server = || label.to_string();
             let Some(sender) = lease.sender() else {
                 continue;
             };
@@ -94,7 +96,7 @@ where
                 .limit(self.response_timeout, sender.try_send_request(request))
                 .await
             {
-                None => return Err(SendError::ResponseTimeout { server }),
+                None => return Err(SendError::ResponseTimeout { server: server() }),
                 Some(Ok(response)) => {
                     sent.reused = unused.is_some();
                     return Ok(Answer {
@@ -114,7 +116,7 @@ where
                         Some(again) if retry::decide(&method, state, attempt) => request = again,
                         _ => {
                             return Err(SendError::Exchange {
-                                server,
+                                server: server(),
                                 source: failed.into_error(),
                             });
                         }

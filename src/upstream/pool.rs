@@ -6,9 +6,12 @@
 //! closed by the app is lost.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http_body::Body;
@@ -17,13 +20,15 @@ use hyper_util::rt::TokioIo;
 
 use super::connect::connect;
 use crate::config::UpstreamAddress;
-use crate::net::deadline::{TICK, Ticks};
+use crate::net::deadline::{Deadline, TICK, Ticks, Timers};
 use crate::net::local;
 
 /// Largest head of a response.
 const MAX_HEAD: usize = 64 << 10;
 /// Read buffer of a connection: what one read may take, and so the largest piece of a body that is in memory.
 const MAX_BUFFER: usize = 256 << 10;
+/// How long a connection that nobody waits for may take to send what is left of its request.
+const LAST_BYTES: Duration = Duration::from_secs(30);
 /// A server that refused is passed over for this long while others are there.
 const AVOID: Duration = Duration::from_secs(1);
 
@@ -33,6 +38,7 @@ pub struct Pool<B> {
     address: UpstreamAddress,
     label: Arc<str>,
     ticks: Ticks,
+    timers: Timers,
     idle: RefCell<Vec<Idle<B>>>,
     in_flight: Cell<usize>,
     avoid_until: Cell<u32>,
@@ -43,6 +49,7 @@ pub struct Pool<B> {
 #[derive(Debug)]
 struct Idle<B> {
     sender: SendRequest<B>,
+    abandoned: Deadline,
     since: u32,
 }
 
@@ -54,11 +61,12 @@ where
 {
     /// An empty pool.
     #[must_use]
-    pub fn new(address: UpstreamAddress, ticks: Ticks) -> Rc<Self> {
+    pub fn new(address: UpstreamAddress, timers: Timers) -> Rc<Self> {
         Rc::new(Self {
             label: Arc::from(address.to_string()),
             address,
-            ticks,
+            ticks: timers.ticks().clone(),
+            timers,
             idle: RefCell::default(),
             in_flight: Cell::new(0),
             avoid_until: Cell::new(0),
@@ -110,7 +118,7 @@ where
         while let Some(entry) = idle.pop() {
             let unused = self.ticks.now().saturating_sub(entry.since);
             if entry.sender.is_ready() && !self.is_stale(unused) {
-                return Some((Lease::new(self, entry.sender), unused));
+                return Some((Lease::new(self, entry.sender, entry.abandoned), unused));
             }
         }
         None
@@ -128,14 +136,31 @@ where
             .writev(true)
             .handshake(TokioIo::new(stream));
         let (sender, connection) = handshake.await.map_err(io::Error::other)?;
-        // The driver ends by itself when the sender is dropped or the server closes.
+        // The driver ends by itself when the server closes, or soon after the sender is dropped. An app that neither
+        // reads the rest of a request nor closes would hold it for ever: hence the deadline.
+        let abandoned = self.timers.deadline();
+        let deadline = abandoned.clone();
         drop(local::spawn(async move {
-            if let Err(error) = connection.with_upgrades().await {
-                tracing::debug!(%error, "connection to an app server ended");
-            }
+            let mut connection = pin!(connection.with_upgrades());
+            let mut registered = false;
+            poll_fn(|cx| {
+                if let Poll::Ready(end) = connection.as_mut().poll(cx) {
+                    if let Err(error) = end {
+                        tracing::debug!(%error, "connection to an app server ended");
+                    }
+                    return Poll::Ready(());
+                }
+                // Registered once, so that arming can wake this task, and again only while armed.
+                if registered && !deadline.is_armed() && !deadline.has_fired() {
+                    return Poll::Pending;
+                }
+                registered = true;
+                deadline.poll_fired(cx)
+            })
+            .await;
         }));
         self.avoid_until.set(0);
-        Ok(Lease::new(self, sender))
+        Ok(Lease::new(self, sender, abandoned))
     }
 
     /// Closes what was unused for too long.
@@ -151,11 +176,12 @@ where
         TICK.saturating_mul(unused.saturating_add(1)) > self.keepalive.get()
     }
 
-    fn give_back(&self, sender: SendRequest<B>) {
+    fn give_back(&self, sender: SendRequest<B>, abandoned: Deadline) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < self.most_idle.get() && !sender.is_closed() {
             idle.push(Idle {
                 sender,
+                abandoned,
                 since: self.ticks.now(),
             });
         }
@@ -166,6 +192,7 @@ where
 #[derive(Debug)]
 pub struct Lease<B> {
     sender: Option<SendRequest<B>>,
+    abandoned: Deadline,
     pool: Rc<Pool<B>>,
 }
 
@@ -175,10 +202,11 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    fn new(pool: &Rc<Pool<B>>, sender: SendRequest<B>) -> Self {
+    fn new(pool: &Rc<Pool<B>>, sender: SendRequest<B>, abandoned: Deadline) -> Self {
         pool.in_flight.set(pool.in_flight.get() + 1);
         Self {
             sender: Some(sender),
+            abandoned,
             pool: Rc::clone(pool),
         }
     }
@@ -197,13 +225,17 @@ where
     /// The request was sent whole and the response read to the end: the connection may serve another.
     pub fn give_back(mut self) {
         if let Some(sender) = self.sender.take() {
-            self.pool.give_back(sender);
+            self.pool.give_back(sender, self.abandoned.clone());
         }
     }
 }
 
 impl<B> Drop for Lease<B> {
     fn drop(&mut self) {
+        if self.sender.take().is_some() {
+            self.abandoned.arm(LAST_BYTES);
+            self.abandoned.wake();
+        }
         self.pool
             .in_flight
             .set(self.pool.in_flight.get().saturating_sub(1));

@@ -30,6 +30,7 @@ mod bodies;
 mod demo;
 mod docs;
 mod drain;
+mod early;
 mod hosts;
 mod hygiene;
 mod limits;
