@@ -80,11 +80,11 @@ where
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let (mut lease, unused) = match self.pick(attempt).and_then(Pool::take) {
-                Some((lease, unused)) => (lease, Some(unused)),
-                None => (self.connect(attempt, &mut sent, deadline).await?, None),
+            let (mut lease, reused) = match self.pick(attempt).and_then(Pool::take) {
+                Some(lease) => (lease, true),
+                None => (self.connect(attempt, &mut sent, deadline).await?, false),
             };
-            let copy = keep_copy(&request, unused);
+            let copy = if reused { keep_copy(&request) } else { None };
             let method = request.method().clone();
             let server = lease.pool().label().to_string();
             let Some(sender) = lease.sender() else {
@@ -96,7 +96,7 @@ where
             {
                 None => return Err(SendError::ResponseTimeout { server }),
                 Some(Ok(response)) => {
-                    sent.reused = unused.is_some();
+                    sent.reused = reused;
                     return Ok(Answer {
                         response,
                         lease,
@@ -107,7 +107,7 @@ where
                     let back = failed.take_message();
                     let state = Attempt {
                         unsent: back.is_some(),
-                        reused: unused.is_some(),
+                        reused,
                         replayable: copy.is_some(),
                     };
                     match back.or_else(|| copy.map(Copy::into_request)) {
@@ -194,16 +194,12 @@ impl Copy {
     }
 }
 
-/// Keeps the head of a request that may have to be repeated: idempotent, without body, on a connection that was
-/// unused for at least a tick. On one used a moment ago the app has no reason to close, and a copy for each request
-/// would cost more than such a failure is worth.
-fn keep_copy<B: Body>(request: &Request<B>, unused: Option<u32>) -> Option<Copy> {
-    let may_be_closed = unused.is_some_and(|ticks| ticks > 0);
-    (may_be_closed && request.method().is_idempotent() && request.body().is_end_stream()).then(
-        || Copy {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            headers: request.headers().clone(),
-        },
-    )
+/// Keeps the head of a request that may have to be repeated: idempotent and without body. Only for a connection that
+/// was used before, which the app may close at any moment, be it right after its last answer.
+fn keep_copy<B: Body>(request: &Request<B>) -> Option<Copy> {
+    (request.method().is_idempotent() && request.body().is_end_stream()).then(|| Copy {
+        method: request.method().clone(),
+        uri: request.uri().clone(),
+        headers: request.headers().clone(),
+    })
 }
