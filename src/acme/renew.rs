@@ -243,7 +243,8 @@ fn fingerprint(config: &Config) -> u64 {
         .and_then(|path| std::fs::read(path).ok())
         .map(zeroize::Zeroizing::new);
     // The content, not the file's age: systemd makes a new copy for each run.
-    foldhash::fast::FixedState::default().hash_one((format!("{:?}", config.acme), credentials.as_deref()))
+    foldhash::fast::FixedState::default()
+        .hash_one((format!("{:?}", config.acme), credentials.as_deref()))
 }
 
 fn credentials(dns: &Dns) -> Option<PathBuf> {

@@ -92,6 +92,8 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
         socket.set_only_v6(false)?;
     }
     socket.set_nonblocking(true)?;
+    // Accepted sockets inherit it (Linux), so it costs nothing for each. Without it the small writes of HTTP/2
+    // (window updates above all) wait for the client's delayed acknowledgements.
     socket.bind(&address.into())?;
     if shared {
         socket.listen(BACKLOG)?;
@@ -119,5 +121,14 @@ mod tests {
                 .contains("another process listens there already"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn accepted_sockets_send_small_writes_at_once() {
+        let sockets = bind(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap();
+        let listener = &sockets[0];
+        listener.set_nonblocking(false).unwrap();
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        assert!(listener.accept().unwrap().0.nodelay().unwrap());
     }
 }

@@ -81,11 +81,11 @@ where
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let (mut lease, unused) = match self.pick(attempt).and_then(Pool::take) {
-                Some((lease, unused)) => (lease, Some(unused)),
-                None => (self.connect(attempt, &mut sent, deadline).await?, None),
+            let (mut lease, reused) = match self.pick(attempt).and_then(Pool::take) {
+                Some(lease) => (lease, true),
+                None => (self.connect(attempt, &mut sent, deadline).await?, false),
             };
-            let copy = keep_copy(&request, unused);
+            let copy = if reused { keep_copy(&request) } else { None };
             let method = request.method().clone();
             let label = Arc::clone(lease.pool().label());
             let server = || label.to_string();
@@ -98,7 +98,7 @@ where
             {
                 None => return Err(SendError::ResponseTimeout { server: server() }),
                 Some(Ok(response)) => {
-                    sent.reused = unused.is_some();
+                    sent.reused = reused;
                     return Ok(Answer {
                         response,
                         lease,
@@ -109,7 +109,7 @@ where
                     let back = failed.take_message();
                     let state = Attempt {
                         unsent: back.is_some(),
-                        reused: unused.is_some(),
+                        reused,
                         replayable: copy.is_some(),
                     };
                     match back.or_else(|| copy.map(Copy::into_request)) {
@@ -196,16 +196,12 @@ impl Copy {
     }
 }
 
-/// Keeps the head of a request that may have to be repeated: idempotent, without body, on a connection that was
-/// unused for at least a tick. On one used a moment ago the app has no reason to close, and a copy for each request
-/// would cost more than such a failure is worth.
-fn keep_copy<B: Body>(request: &Request<B>, unused: Option<u32>) -> Option<Copy> {
-    let may_be_closed = unused.is_some_and(|ticks| ticks > 0);
-    (may_be_closed && request.method().is_idempotent() && request.body().is_end_stream()).then(
-        || Copy {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            headers: request.headers().clone(),
-        },
-    )
+/// Keeps the head of a request that may have to be repeated: idempotent and without body. Only for a connection that
+/// was used before, which the app may close at any moment, be it right after its last answer.
+fn keep_copy<B: Body>(request: &Request<B>) -> Option<Copy> {
+    (request.method().is_idempotent() && request.body().is_end_stream()).then(|| Copy {
+        method: request.method().clone(),
+        uri: request.uri().clone(),
+        headers: request.headers().clone(),
+    })
 }

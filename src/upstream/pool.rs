@@ -111,14 +111,14 @@ where
             .set(self.ticks.now().saturating_add(Ticks::in_ticks(AVOID)));
     }
 
-    /// A kept connection that is still open, and for how many ticks it was unused.
+    /// A kept connection that is still open, as far as is known.
     #[must_use]
-    pub fn take(self: &Rc<Self>) -> Option<(Lease<B>, u32)> {
+    pub fn take(self: &Rc<Self>) -> Option<Lease<B>> {
         let mut idle = self.idle.borrow_mut();
         while let Some(entry) = idle.pop() {
             let unused = self.ticks.now().saturating_sub(entry.since);
             if entry.sender.is_ready() && !self.is_stale(unused) {
-                return Some((Lease::new(self, entry.sender, entry.abandoned), unused));
+                return Some(Lease::new(self, entry.sender, entry.abandoned));
             }
         }
         None
