@@ -79,8 +79,9 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     if shared {
         socket.set_reuse_port(true)?;
-        // Linux hands both down to accepted sockets. Without the first a small answer waits for the client's
-        // delayed acknowledgement; with the second a client that vanished during a long silence is noticed.
+        // Linux hands both down to accepted sockets. Without the first small writes (window updates of HTTP/2 above
+        // all) wait for the client's delayed acknowledgement; with the second a client that vanished during a long
+        // silence is noticed.
         socket.set_tcp_nodelay(true)?;
         socket.set_tcp_keepalive(
             &TcpKeepalive::new()
@@ -92,8 +93,6 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
         socket.set_only_v6(false)?;
     }
     socket.set_nonblocking(true)?;
-    // Accepted sockets inherit it (Linux), so it costs nothing for each. Without it the small writes of HTTP/2
-    // (window updates above all) wait for the client's delayed acknowledgements.
     socket.bind(&address.into())?;
     if shared {
         socket.listen(BACKLOG)?;
@@ -126,7 +125,7 @@ mod tests {
     #[test]
     fn accepted_sockets_send_small_writes_at_once() {
         let sockets = bind(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap();
-        let listener = &sockets[0];
+        let listener = sockets.first().unwrap();
         listener.set_nonblocking(false).unwrap();
         let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         assert!(listener.accept().unwrap().0.nodelay().unwrap());

@@ -188,7 +188,7 @@ where
             return Poll::Ready(());
         }
         if let Poll::Ready(expired) = conn.activity.poll_expired(cx) {
-            if closing || !matches!(expired, Expired::Idle | Expired::Header) {
+            if closing || expired != Expired::Idle {
                 return Poll::Ready(());
             }
             // GOAWAY takes a round trip, in which a request that is on its way still comes in.
