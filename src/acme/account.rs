@@ -3,7 +3,9 @@
 //! The key is on the disk before the CA hears of it, so a crash in between finds the same account again. Accounts are
 //! limited by the CA; a new one is never made while there is a key.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use instant_acme::{Account, Key};
@@ -17,6 +19,11 @@ use super::order::patient;
 use crate::cert::disk;
 use crate::cert::store::StoreError;
 use crate::config::Acme;
+
+/// For another process to make the account; a call to the CA takes half a minute at most.
+const LOCK_PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at the lock.
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
 /// `account.json`.
 #[derive(Serialize, Deserialize)]
@@ -57,13 +64,24 @@ pub(super) async fn open(
     client: &Client,
 ) -> Result<Account, AcmeError> {
     let path = path(state_dir, &config.directory);
-    let mut saved = match read(&path)? {
-        Some(saved) => saved,
-        None => create(&path, &config.directory)?,
-    };
-    let account = match &saved.url {
-        Some(url) => restore(&saved, url, client).await?,
-        None => register(&mut saved, &path, client).await?,
+    let (mut saved, account) = match read(&path)? {
+        Some(saved) if saved.url.is_some() => {
+            let account = restore(&saved, client).await?;
+            (saved, account)
+        }
+        _ => {
+            // Two lineages in two processes must not make two accounts: who comes second finds the first one's.
+            let _lock = lock(&path).await?;
+            let mut saved = match read(&path)? {
+                Some(saved) => saved,
+                None => create(&path, &config.directory)?,
+            };
+            let account = match saved.url {
+                Some(_) => restore(&saved, client).await?,
+                None => register(&mut saved, &path, client).await?,
+            };
+            (saved, account)
+        }
     };
     if saved.contact != config.email
         && let Some(email) = &config.email
@@ -95,7 +113,34 @@ pub(super) async fn register_again(
     register(&mut saved, &path, client).await.map(drop)
 }
 
-async fn restore(saved: &Saved, url: &str, client: &Client) -> Result<Account, AcmeError> {
+/// The right to make the account.
+async fn lock(path: &Path) -> Result<File, AcmeError> {
+    let path = path.with_file_name("lock");
+    let failed = |source| StoreError::File {
+        action: "lock",
+        path: path.clone(),
+        source,
+    };
+    if let Some(folder) = path.parent() {
+        disk::create_dir(folder, disk::PRIVATE_DIR).map_err(failed)?;
+    }
+    let file = File::create(&path).map_err(failed)?;
+    let start = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(error)) => return Err(failed(error).into()),
+            Err(TryLockError::WouldBlock) if start.elapsed() > LOCK_PATIENCE => {
+                let text = "another process has been making the ACME account for too long";
+                return Err(AcmeError::Transport(text.to_owned()));
+            }
+            Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_PAUSE).await,
+        }
+    }
+}
+
+async fn restore(saved: &Saved, client: &Client) -> Result<Account, AcmeError> {
+    let url = saved.url.as_deref().unwrap_or_default();
     patient(client, async || {
         let builder = Account::builder_with_http(Box::new(client.clone()));
         builder

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -132,7 +133,7 @@ impl Client {
         self.note(Reply::default());
         let host = target(&mut request)?;
         let directory = request.method() == Method::GET;
-        let mut line = match self.reusable(&host) {
+        let mut line = match self.reusable(&host).await {
             Some(line) => line,
             None => tokio::time::timeout(CONNECT, self.connect(host))
                 .await
@@ -159,14 +160,16 @@ impl Client {
         )))
     }
 
-    fn reusable(&self, host: &str) -> Option<Line> {
+    /// The kept connection, if it goes to `host` and is still open.
+    async fn reusable(&self, host: &str) -> Option<Line> {
         let line = self
             .0
             .idle
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .take()?;
-        (line.host == host && line.since.elapsed() < IDLE).then_some(line)
+            .take();
+        let mut line = line.filter(|line| line.host == host && line.since.elapsed() < IDLE)?;
+        line.alive().await.then_some(line)
     }
 
     async fn connect(&self, host: String) -> Result<Line, Failure> {
@@ -197,6 +200,15 @@ impl Client {
 }
 
 impl Line {
+    /// Whether the other side has not closed it meanwhile. Waits for nothing.
+    async fn alive(&mut self) -> bool {
+        poll_fn(|context| {
+            let open = self.driver.as_mut().poll(context).is_pending();
+            Poll::Ready(open && matches!(self.sender.poll_ready(context), Poll::Ready(Ok(()))))
+        })
+        .await
+    }
+
     /// Sends the request and reads the whole answer, driving the connection meanwhile.
     async fn send(
         &mut self,

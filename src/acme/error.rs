@@ -3,8 +3,12 @@
 //! An error is born with its class; [`crate::acme::renew`] turns the class into a waiting time and the command line
 //! turns it into an exit code. Messages are for the operator; secrets never get into them.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use time::PrimitiveDateTime;
+use time::macros::format_description;
 
 use super::client::Reply;
 use super::dns::DnsError;
@@ -12,6 +16,9 @@ use super::propagation::PropagationError;
 use crate::cert::bundle::BundleError;
 use crate::cert::store::StoreError;
 use crate::clock::UnixTime;
+
+/// The wait for a rate limit without a time.
+const RATE_LIMIT_GUESS: Duration = Duration::from_secs(3600);
 
 /// What kind of failure it was: who is to blame, and so when it is worth trying again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,6 +132,16 @@ impl AcmeError {
             };
         }
         match error {
+            // About the account, not about a name: a failed validation comes inside a reply that succeeds.
+            instant_acme::Error::Api(problem)
+                if matches!(reply.status, 401 | 403) && kind(&problem) == "unauthorized" =>
+            {
+                Self::Refused {
+                    kind: "unauthorized".to_owned(),
+                    detail: words(&problem),
+                    hint: "is the ACME account still valid? read the CA's words",
+                }
+            }
             instant_acme::Error::Api(problem) => Self::from_problem(&problem),
             // A body that is not what the status promises: an error page of something in between.
             instant_acme::Error::Json(error) => Self::Transport(format!(
@@ -138,22 +155,21 @@ impl AcmeError {
 
     /// Reads a problem document (RFC 8555 §6.7).
     pub(super) fn from_problem(problem: &instant_acme::Problem) -> Self {
-        let kind = problem.r#type.as_deref().unwrap_or_default();
-        let kind = kind
-            .strip_prefix("urn:ietf:params:acme:error:")
-            .unwrap_or(kind)
-            .to_owned();
-        let mut detail = problem.detail.clone().unwrap_or_default();
-        for part in &problem.subproblems {
-            detail.push_str(&format!("; {part}"));
-        }
-        let hint = match kind.as_str() {
+        let (kind, detail) = (kind(problem), words(problem));
+        let hint = match kind {
             "accountDoesNotExist" => return Self::AccountGone(detail),
             "dns" | "unauthorized" | "connection" | "incorrectResponse" | "tls" => {
                 return Self::Validation(detail);
             }
             "serverInternal" | "badNonce" => return Self::Transport(detail),
             "orderNotReady" => return Self::OrderLost(detail),
+            // Without `Retry-After`: from the words if they say it, else an hour.
+            "rateLimited" => {
+                let now = UnixTime::now();
+                let until = named_time(&detail).filter(|until| *until > now);
+                let until = until.unwrap_or_else(|| now.plus(RATE_LIMIT_GUESS));
+                return Self::Limited { until, detail };
+            }
             "caa" => "let the domain's CAA records allow this CA (`issue` and `issuewild`)",
             "externalAccountRequired" => {
                 "this CA wants an external account binding; choose another `directory`"
@@ -161,10 +177,94 @@ impl AcmeError {
             "rejectedIdentifier" => "this CA does not issue for that name",
             "invalidContact" | "unsupportedContact" => "change `email` in [acme]",
             "invalidProfile" => "change or remove `profile` in [acme]",
-            "rateLimited" => "see the CA's rate limits; it gave no time for the next try",
             "userActionRequired" => "read what the CA asks for, at the address in its words",
             _ => "read the CA's words; the order was not made",
         };
+        let kind = kind.to_owned();
         Self::Refused { kind, detail, hint }
+    }
+}
+
+/// The ACME error type without its prefix.
+fn kind(problem: &instant_acme::Problem) -> &str {
+    let kind = problem.r#type.as_deref().unwrap_or_default();
+    kind.strip_prefix("urn:ietf:params:acme:error:")
+        .unwrap_or(kind)
+}
+
+/// The CA's words.
+fn words(problem: &instant_acme::Problem) -> String {
+    let mut words = problem.detail.clone().unwrap_or_default();
+    for part in &problem.subproblems {
+        words.push_str(&format!("; {part}"));
+    }
+    words
+}
+
+/// The time in Let's Encrypt's words: `… retry after 2026-11-21 10:00:00 UTC: …`.
+fn named_time(words: &str) -> Option<UnixTime> {
+    let form = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
+    let (_, rest) = words.split_once("retry after ")?;
+    let time = PrimitiveDateTime::parse(rest.get(..19)?, form).ok()?;
+    Some(UnixTime(time.assume_utc().unix_timestamp()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(kind: &str, detail: &str) -> instant_acme::Problem {
+        let json = serde_json::json!({ "type": format!("urn:ietf:params:acme:error:{kind}"), "detail": detail });
+        serde_json::from_value(json).unwrap()
+    }
+
+    fn class(kind: &str, status: u16) -> Class {
+        let reply = Reply {
+            status,
+            ..Reply::default()
+        };
+        AcmeError::from_library(instant_acme::Error::Api(problem(kind, "words")), &reply).class()
+    }
+
+    #[test]
+    fn says_who_is_to_blame() {
+        for (kind, status, expected) in [
+            ("unauthorized", 200, Class::Validation),
+            ("unauthorized", 403, Class::Blocked),
+            ("dns", 200, Class::Validation),
+            ("caa", 403, Class::Blocked),
+            ("rejectedIdentifier", 400, Class::Blocked),
+            ("accountDoesNotExist", 400, Class::Blocked),
+            ("serverInternal", 500, Class::Transport),
+            ("rateLimited", 429, Class::Limited),
+            ("somethingNew", 400, Class::Blocked),
+        ] {
+            assert_eq!(class(kind, status), expected, "{kind} {status}");
+        }
+    }
+
+    #[test]
+    fn a_named_time_is_kept_wherever_it_stands() {
+        let until = UnixTime(UnixTime::now().0 + 7200);
+        let reply = Reply {
+            status: 503,
+            retry_after: Some(until),
+            date: None,
+        };
+        let html = serde_json::from_str::<u8>("<html>").unwrap_err();
+        let error = AcmeError::from_library(instant_acme::Error::Json(html), &reply);
+        assert_eq!(error.until(), Some(until));
+        assert_eq!(
+            named_time(
+                "too many certificates (5), retry after 2026-11-21 10:00:00 UTC: see https://x"
+            ),
+            Some(UnixTime(1_795_255_200))
+        );
+        for words in ["retry after", "retry after soon, or maybe later", "no time"] {
+            assert_eq!(named_time(words), None);
+        }
+        let silent = AcmeError::from_problem(&problem("rateLimited", "too many"));
+        let wait = silent.until().unwrap().seconds_since(UnixTime::now());
+        assert!((3500..=3600).contains(&wait));
     }
 }

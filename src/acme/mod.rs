@@ -1,6 +1,6 @@
 //! Certificates from a CA (RFC 8555) by DNS-01.
 //!
-//! [`renew`] is the one way to a certificate, for the first issue and for every renewal: it asks [`schedule`] whether
+//! [`renew()`] is the one way to a certificate, for the first issue and for every renewal: it asks [`schedule`] whether
 //! anything is due, and if so runs an order with TXT records published through [`dns`] and checked at every
 //! authoritative server ([`propagation`]). What comes of it is written into [`crate::cert::store`]; the proxy takes it
 //! from there. Nothing here serves, and nothing here runs unless it is called: by the renewal unit, by the daemon task

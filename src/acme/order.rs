@@ -171,7 +171,11 @@ impl Job<'_> {
         let Some(pending) = self.store.pending(self.lineage)? else {
             return Ok(None);
         };
-        let same = pending.order.directory == self.acme.directory
+        // A run that died after it had stored the certificate: that order has had its day.
+        let stored = self.store.load(self.lineage).ok().flatten();
+        let done = stored.and_then(|stored| stored.meta.stored_at);
+        let same = done.is_none_or(|done| done < pending.order.created)
+            && pending.order.directory == self.acme.directory
             && pending.order.account == account.id()
             && pending.order.profile == self.acme.profile
             && pending.order.names == self.names()

@@ -310,6 +310,12 @@ impl Propagation {
                         answer.metadata.response_code
                     );
                 }
+                // "I cannot tell" is not "there is none": the zone above would be the wrong one.
+                Err(error) if role == Role::Recursor => {
+                    reason = format!("`{}`: {error}", text(&name));
+                    break;
+                }
+                // A server that is authoritative below only refuses the names above.
                 Err(error) => reason = error,
             }
             name = name.base_name();

@@ -18,6 +18,8 @@ type Zone = HashMap<(&'static str, RecordType), (bool, Vec<Record>, Vec<Record>)
 struct Fake {
     zone: Arc<Mutex<Zone>>,
     asked: Arc<Mutex<Vec<String>>>,
+    /// Names that it fails for.
+    broken: Arc<Mutex<Vec<String>>>,
 }
 
 impl Fake {
@@ -26,6 +28,7 @@ impl Fake {
         let fake = Self {
             zone: Arc::default(),
             asked: Arc::default(),
+            broken: Arc::default(),
         };
         let own = fake.clone();
         std::thread::spawn(move || {
@@ -48,6 +51,10 @@ impl Fake {
         answer.add_query(query.clone());
         answer.metadata.authoritative = true;
         answer.metadata.response_code = ResponseCode::NXDomain;
+        if self.broken.lock().unwrap().contains(&name) {
+            answer.metadata.response_code = ResponseCode::ServFail;
+            return answer;
+        }
         let zone = self.zone.lock().unwrap();
         let known = zone
             .iter()
@@ -260,6 +267,22 @@ async fn an_answer_without_authority_or_from_a_lame_server_does_not_count() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("without authority"), "{error}");
+}
+
+#[tokio::test]
+async fn a_recursor_that_fails_does_not_lead_to_the_zone_above() {
+    let lab = Lab::new();
+    lab.zone("test", &[("ns1.test", 19)]);
+    lab.recursor
+        .broken
+        .lock()
+        .unwrap()
+        .push("example.test".to_owned());
+    let error = lab.propagation().locate(&domain()).await.unwrap_err();
+    assert!(
+        error.to_string().contains("`example.test`: 127.0.0.11:"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

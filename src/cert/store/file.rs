@@ -57,21 +57,18 @@ impl Store for FileStore {
     fn load(&self, lineage: &Host) -> Result<Option<Stored>, StoreError> {
         let path = self.lineage(lineage);
         let link = path.join("current");
-        let current = match fs::read_link(&link) {
-            Ok(target) => Some(path.join(target)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(failed("read", &link)(error)),
-        };
-        let trouble = match &current {
-            None => None,
-            Some(directory) => {
-                match Generation::at(directory).and_then(|generation| generation.load()) {
+        let mut last = match fs::read_link(&link) {
+            Ok(target) => {
+                let current = Generation::at(&path.join(target));
+                match current.and_then(|generation| generation.load()) {
                     Ok(stored) => return Ok(Some(stored)),
                     Err(error) => Some(error),
                 }
             }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            // No link: a backup was restored without links, say.
+            Err(error) => Some(failed("read", &link)(error)),
         };
-        let mut last = trouble;
         for generation in generations(&path)?.into_iter().rev() {
             match generation.load() {
                 Ok(stored) => {
@@ -128,6 +125,7 @@ impl Store for FileStore {
         }
         .load()?;
         let link = path.join("current");
+        set_aside(&link)?;
         disk::switch_link(&link, &Path::new("gen").join(&name)).map_err(failed("switch", &link))?;
         prune(&path, number);
         Ok(stored)
@@ -406,6 +404,16 @@ fn sweep(all: &Path) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// Makes room for the link where a restored backup put a directory. Its content stays, beside.
+fn set_aside(link: &Path) -> Result<(), StoreError> {
+    if !fs::symlink_metadata(link).is_ok_and(|facts| facts.is_dir()) {
+        return Ok(());
+    }
+    let aside = link.with_file_name("current.before");
+    tracing::warn!(path = %link.display(), "a directory stands where a link is needed; it is moved to `current.before`");
+    fs::rename(link, &aside).map_err(failed("move", link))
 }
 
 /// Removes the oldest generations. That one cannot be removed is no reason to fail: the new one is in service.

@@ -11,7 +11,7 @@ use crate::host::Host;
 ///
 /// # Errors
 /// [`StoreError::Bad`] if the pair is no certificate or is out of its dates, [`StoreError::Foreign`] if it covers no
-/// domain (its apex and its wildcard), or what the store says.
+/// domain (its apex and its wildcard), [`StoreError::Busy`] during a renewal, or what the store says.
 pub fn import(
     store: &dyn Store,
     domains: &[Host],
@@ -41,8 +41,10 @@ pub fn import(
         key: key.clone(),
         meta,
     };
-    covered
-        .into_iter()
-        .map(|domain| Ok((domain.clone(), store.put(domain, &new)?)))
-        .collect()
+    let stored = covered.into_iter().map(|domain| {
+        let lock = store.lock(domain)?;
+        let _lock = lock.ok_or_else(|| StoreError::Busy(domain.clone()))?;
+        Ok((domain.clone(), store.put(domain, &new)?))
+    });
+    stored.collect()
 }

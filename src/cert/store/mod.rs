@@ -47,6 +47,9 @@ pub enum StoreError {
         #[source]
         error: BundleError,
     },
+    /// Somebody else is at work.
+    #[error("a renewal of `{0}` is running\nhint: try again when it has ended")]
+    Busy(Host),
     /// A pair that is no certificate for the domains of the configuration.
     #[error("the certificate covers none of the configured domains; it covers: {0}")]
     Foreign(String),

@@ -84,6 +84,13 @@ async fn a_record_that_never_appears_is_never_offered_to_the_ca() {
         "with the key made for it"
     );
     assert!(store.pending(&host("example.test")).unwrap().is_none());
+
+    // A run that died between storing the certificate and forgetting the order: it is not issued a second time.
+    let issued = serial(&config);
+    store.put_pending(&host("example.test"), &kept).unwrap();
+    let (verdict, text) = run(&config, FORCE).await;
+    assert_eq!(verdict, Verdict::Fine, "{text}");
+    assert_ne!(serial(&config), issued);
 }
 
 #[tokio::test]

@@ -113,6 +113,12 @@ fn falls_back_to_the_newest_good_generation() {
     // No link at all.
     fs::remove_file(path.join("current")).unwrap();
     assert_eq!(store.load(&domain()).unwrap().unwrap().generation, 2);
+    // A directory in place of the link, as some backups restore it.
+    fs::create_dir(path.join("current")).unwrap();
+    disk::write(&path.join("current/fullchain.pem"), b"", 0o644).unwrap();
+    assert_eq!(store.load(&domain()).unwrap().unwrap().generation, 2);
+    assert_eq!(store.put(&domain(), &pair()).unwrap().generation, 4);
+    assert_eq!(store.load(&domain()).unwrap().unwrap().generation, 4);
     // Nothing good is an error, not "there is none".
     for generation in generations(&path).unwrap() {
         fs::remove_file(generation.path.join("privkey.pem")).unwrap();
