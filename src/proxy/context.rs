@@ -88,7 +88,7 @@ impl Context {
     }
 
     /// Whether an app's failure may have a line in the log now, with the number of those left out since the last
-    /// line. At most one in [`COMPLAIN_EVERY`], so that a dead app does not fill the log at the rate of requests; all
+    /// line. At most one in a second, so that a dead app does not fill the log at the rate of requests; all
     /// of them are in the access log and in metrics.
     #[must_use]
     pub fn may_complain(&self) -> Option<u32> {

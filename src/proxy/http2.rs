@@ -4,7 +4,7 @@
 //! is in [`service::handle`].
 //!
 //! A client that opens no window for a stream blocks no socket, so [`crate::net::conn::Activity`] cannot see it. Each
-//! stream therefore has a deadline of its own: [`Watched`] arms it with each piece of an answer, and the stream's task
+//! stream therefore has a deadline of its own: `Watched` arms it with each piece of an answer, and the stream's task
 //! resets the stream when it fires. Other streams of the connection go on.
 
 use std::convert::Infallible;
