@@ -159,7 +159,9 @@ impl Context {
         for pool in self.pools.borrow().values() {
             pool.prune();
         }
-        self.log.borrow_mut().flush();
+        let mut log = self.log.borrow_mut();
+        log.flush();
+        self.metrics.access_log_dropped(log.dropped());
     }
 }
 

@@ -271,6 +271,12 @@ async fn forward(
             let error = blame(error, upload.as_deref());
             if error.fault() == Fault::App {
                 metrics.upstream_failed(error.label());
+                if let RequestError::Upstream(
+                    SendError::Connect { .. } | SendError::ConnectTimeout { .. },
+                ) = &error
+                {
+                    metrics.upstream_connect_failed();
+                }
             }
             return Err(error);
         }
