@@ -5,7 +5,9 @@
 
 pub mod accept;
 pub mod conn;
+pub mod cork;
 pub mod deadline;
+
 pub mod listener;
 pub mod local;
 pub mod permit;

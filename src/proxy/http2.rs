@@ -4,9 +4,11 @@
 //! is in [`service::handle`].
 //!
 //! A client that opens no window for a stream blocks no socket, so [`crate::net::conn::Activity`] cannot see it. Each
-//! stream therefore has a deadline of its own: `Watched` arms it with each piece of an answer, and the stream's task
-//! resets the stream when it fires. Other streams of the connection go on.
+//! stream therefore has a deadline of its own: `Watched` tells with each piece of an answer that the client has
+//! something to take, and if the stream's task then has to wait it resets the stream when that takes too long. Other
+//! streams of the connection go on.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -25,6 +27,7 @@ use super::body::{BodyError, ResponseBody};
 use super::exchange::ClientConn;
 use super::service;
 use crate::net::conn::Expired;
+use crate::net::cork::Cork;
 use crate::net::deadline::{Deadline, Timers};
 use crate::net::local;
 
@@ -40,17 +43,28 @@ const MAX_ERROR_RESETS: usize = 64;
 /// Most of an answer that is handed over at once, in bytes: what a client must take within `limits.body_timeout`.
 const PIECE: usize = 16 << 10;
 
-tokio::task_local! {
-    /// How long the client of this stream may leave its answer.
-    static UNREAD: Deadline;
-}
-
 /// Longest wait for the end of a connection that is told to go.
 const LONGEST_GOODBYE: Duration = Duration::from_secs(1);
 
+/// What the answer of a stream did in one turn of the stream's task.
+#[derive(Debug, Clone, Copy)]
+enum Turn {
+    /// It was given bytes that the client must take.
+    Given,
+    /// It waits for the app.
+    Waits,
+}
+
+/// How the answers of a connection tell the task that polls them. Tasks run one after another, so one note serves all.
+type Note = Rc<Cell<Option<Turn>>>;
+
 /// Runs a stream's work on the worker that has the connection, until it is done or its client takes nothing.
 #[derive(Debug, Clone)]
-struct OnThisWorker(Timers);
+struct OnThisWorker {
+    timers: Timers,
+    note: Note,
+    longest: Duration,
+}
 
 impl<F> hyper::rt::Executor<F> for OnThisWorker
 where
@@ -58,44 +72,78 @@ where
     F::Output: 'static,
 {
     fn execute(&self, work: F) {
-        let timers = self.0.clone();
-        let unread = timers.deadline();
-        drop(local::spawn(UNREAD.scope(unread.clone(), async move {
-            {
-                let mut work = pin!(work);
-                poll_fn(|cx| match work.as_mut().poll(cx) {
-                    Poll::Ready(_) => Poll::Ready(()),
-                    // Dropping the work resets the stream and gives up the exchange with the app.
-                    Poll::Pending => unread.poll_fired(cx),
-                })
-                .await;
-            }
-            timers.recycle(unread);
-        })));
+        drop(local::spawn(Stream {
+            work,
+            unread: None,
+            worker: self.clone(),
+        }));
     }
 }
 
-/// The body of an answer, in small pieces, with the deadline of its stream: hyper asks for the next piece only when
-/// the client has room for it.
+pin_project_lite::pin_project! {
+    /// The task of one stream. Dropping the work resets the stream and gives up the exchange with the app.
+    struct Stream<F> {
+        #[pin]
+        work: F,
+        // Made once the client lets an answer wait: most answers are taken in the turn in which they are ready.
+        unread: Option<Deadline>,
+        worker: OnThisWorker,
+    }
+
+    impl<F> PinnedDrop for Stream<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            if let Some(unread) = this.unread.take() {
+                this.worker.timers.recycle(unread);
+            }
+        }
+    }
+}
+
+impl<F: Future> Future for Stream<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        let worker = this.worker;
+        worker.note.set(None);
+        if this.work.poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        match worker.note.take() {
+            Some(Turn::Given) => this
+                .unread
+                .get_or_insert_with(|| worker.timers.deadline())
+                .arm(worker.longest),
+            Some(Turn::Waits) => {
+                if let Some(unread) = this.unread {
+                    unread.disarm();
+                }
+            }
+            None => {}
+        }
+        match this.unread {
+            Some(unread) => unread.poll_fired(cx),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// The body of an answer, in small pieces: hyper asks for the next piece only when the client has room for it.
 struct Watched {
     body: ResponseBody,
     /// What is left of a large piece.
     rest: Bytes,
-    unread: Option<Deadline>,
-    longest: Duration,
+    note: Note,
 }
 
 impl Watched {
-    fn new(body: ResponseBody, longest: Duration) -> Self {
-        let unread = UNREAD.try_with(Deadline::clone).ok();
-        if let Some(unread) = &unread {
-            unread.arm(longest);
-        }
+    fn new(body: ResponseBody, note: Note) -> Self {
+        note.set(Some(Turn::Given));
         Self {
             body,
             rest: Bytes::new(),
-            unread,
-            longest,
+            note,
         }
     }
 
@@ -123,12 +171,10 @@ impl Body for Watched {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let polled = self.next(cx);
-        if let Some(unread) = &self.unread {
-            match polled {
-                Poll::Ready(Some(Ok(_))) => unread.arm(self.longest),
-                _ => unread.disarm(),
-            }
-        }
+        self.note.set(Some(match polled {
+            Poll::Ready(Some(Ok(_))) => Turn::Given,
+            _ => Turn::Waits,
+        }));
         polled
     }
 
@@ -155,25 +201,31 @@ where
 {
     conn.activity.set_multiplexed();
     let limits = conn.context.view().snapshot.limits.clone();
-    let longest = limits.body_timeout;
+    let worker = OnThisWorker {
+        timers: conn.context.timers.clone(),
+        note: Note::default(),
+        longest: limits.body_timeout,
+    };
     let handle = {
-        let conn = Rc::clone(&conn);
+        let (conn, note) = (Rc::clone(&conn), Rc::clone(&worker.note));
         service_fn(move |request| {
-            let conn = Rc::clone(&conn);
-            async move {
+            let (conn, note) = (Rc::clone(&conn), Rc::clone(&note));
+            // Boxed once here: hyper moves the future of a stream several times on its way to the task.
+            Box::pin(async move {
                 let answer = service::handle(conn, request).await;
-                Ok::<_, Infallible>(answer.map(|body| Watched::new(body, longest)))
-            }
+                Ok::<_, Infallible>(answer.map(|body| Watched::new(body, note)))
+            })
         })
     };
-    let http = http2::Builder::new(OnThisWorker(conn.context.timers.clone()))
+    let stream = Cork::new(stream);
+    let http = http2::Builder::new(worker)
         .max_concurrent_streams(limits.http2_streams)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(u32::try_from(limits.header_size.0).unwrap_or(u32::MAX))
         .max_local_error_reset_streams(MAX_ERROR_RESETS)
-        .serve_connection(TokioIo::new(stream), handle);
+        .serve_connection(TokioIo::new(stream.clone()), handle);
     let mut http = pin!(http);
     let mut closing = false;
     poll_fn(|cx| {
@@ -185,6 +237,10 @@ where
             if let Err(error) = end {
                 tracing::debug!(%error, "connection ended");
             }
+            return Poll::Ready(());
+        }
+        if let Poll::Ready(Err(error)) = stream.poll_release(cx) {
+            tracing::debug!(%error, "connection broke");
             return Poll::Ready(());
         }
         if let Poll::Ready(expired) = conn.activity.poll_expired(cx) {

@@ -161,7 +161,9 @@ where
             };
             let server = || pool.label().to_string();
             sent.connects += 1;
-            let error = match deadline.limit(self.connect_timeout, pool.connect()).await {
+            // Boxed: making a connection is rare and its state is large, and every request would carry it.
+            let connected = Box::pin(pool.connect());
+            let error = match deadline.limit(self.connect_timeout, connected).await {
                 Some(Ok(lease)) => return Ok(lease),
                 Some(Err(source)) => SendError::Connect {
                     server: server(),

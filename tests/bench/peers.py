@@ -15,7 +15,7 @@ from procs import BenchError, Child, free_port
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 DOMAIN = "bench.test"
-PORTICO = ROOT / "target/release/portico"
+PORTICO = Path(os.environ.get("PORTICO_BENCH_BINARY", ROOT / "target/release/portico"))
 NAMES = ("nginx", "haproxy", "caddy", "portico")
 
 
