@@ -140,7 +140,7 @@ async fn drive(http: &mut impl Drive, conn: &ClientConn, park: &Deadline) -> boo
         // A drain lets a request that is on its way come in: a busy connection is told with its next answer, one
         // without a request is closed when it has had a moment to send one.
         if conn.context.is_draining() && !closing {
-            let grace_over = conn.activity.is_idle() && grace.poll_over(park, cx).is_ready();
+            let grace_over = conn.activity.is_quiet() && grace.poll_over(park, cx).is_ready();
             if conn.activity.exchanges() > 0 || grace_over {
                 closing = true;
                 http.shut_down();
@@ -159,12 +159,12 @@ async fn drive(http: &mut impl Drive, conn: &ClientConn, park: &Deadline) -> boo
             }
             return Poll::Ready(false);
         }
+        if conn.context.is_draining() && !closing && conn.activity.is_quiet() {
+            return Poll::Pending;
+        }
         if closing || !conn.activity.is_idle() {
             park.disarm();
             grace = Grace::default();
-            return Poll::Pending;
-        }
-        if conn.context.is_draining() {
             return Poll::Pending;
         }
         if park.poll_fired(cx).is_ready() {
