@@ -1,22 +1,27 @@
-//! `portico cert`: issue, renew, status, import.
+//! `portico cert`: issue, renew, reconcile, status, import.
 //!
 //! Each verb takes the checked configuration and says what it did in one line for each domain; what it returns has an
 //! exit code. Parsing of arguments and ending the process are done elsewhere.
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::acme::schedule::Decision;
-use crate::acme::{self, AcmeError, Class, Outcome, Trigger};
+use crate::acme::state::State;
+use crate::acme::{self, AcmeError, Class, Outcome, Request, Trigger, staging};
 use crate::cert::store::file::FileStore;
 use crate::cert::store::{self, Store, StoreError};
 use crate::clock::UnixTime;
 use crate::config::{AcmeRun, Config};
 use crate::host::Host;
+
+/// The time after which `reconcile` begins no other domain: an order takes minutes, the unit's limit is 25.
+const BUDGET: Duration = Duration::from_secs(15 * 60);
 
 /// How a verb ended, for the exit code. The later wins when several domains ended differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,14 +118,113 @@ pub async fn renew(
     order: Order<'_>,
     out: &mut (dyn Write + Send),
 ) -> Result<Verdict, CertError> {
+    renew_allowing(config, order, false, out).await
+}
+
+/// Like [`renew`]; `allow_staging` lets a staging CA's certificate take the place of a real one.
+///
+/// # Errors
+/// As [`renew`].
+pub async fn renew_allowing(
+    config: &Config,
+    order: Order<'_>,
+    allow_staging: bool,
+    out: &mut (dyn Write + Send),
+) -> Result<Verdict, CertError> {
     let store = FileStore::new(&config.state_dir);
+    let request = Request {
+        trigger: order.trigger,
+        allow_staging,
+    };
     let mut verdict = Verdict::Fine;
     for domain in chosen(config, order.domain)? {
-        let ended = Box::pin(acme::renew(config, &store, domain, order.trigger, out)).await;
+        let ended = Box::pin(acme::renew(config, &store, domain, request, out)).await;
         let (line, one) = describe(domain, ended);
         writeln!(out, "{line}")?;
         verdict = verdict.max(one);
     }
+    Ok(verdict)
+}
+
+/// `cert reconcile`: one step for every domain, for the timer. Domains are taken in the order of their last attempt,
+/// and none is begun after [`BUDGET`], so that the unit's time limit cuts no order short and each domain has its turn.
+///
+/// # Errors
+/// [`CertError`] if it cannot begin or cannot print; a failure at the CA is in the verdict.
+pub async fn reconcile(
+    config: &Config,
+    out: &mut (dyn Write + Send),
+) -> Result<Verdict, CertError> {
+    let start = Instant::now();
+    let store = FileStore::new(&config.state_dir);
+    store.beat(UnixTime::now())?;
+    if config.acme.run == AcmeRun::Off {
+        writeln!(out, "nothing to do: `acme.run` is \"off\"")?;
+        return Ok(Verdict::Fine);
+    }
+    let mut domains: Vec<&Host> = config.domains.iter().collect();
+    domains.sort_by_key(|domain| {
+        let state = State::load(&store, domain).unwrap_or_default();
+        state.last_attempt
+    });
+    let mut verdict = Verdict::Fine;
+    for domain in domains {
+        if start.elapsed() > BUDGET {
+            writeln!(
+                out,
+                "{domain}: left for the next run, this one has taken {} min",
+                BUDGET.as_secs() / 60
+            )?;
+            verdict = verdict.max(Verdict::Waiting);
+            continue;
+        }
+        let ended = Box::pin(acme::renew(config, &store, domain, Trigger::Due, out)).await;
+        let (line, one) = describe(domain, ended);
+        writeln!(out, "{line}")?;
+        verdict = verdict.max(one);
+    }
+    Ok(verdict)
+}
+
+/// `cert renew --dry-run`: the whole way with a staging CA, real DNS and a state of its own below the state directory;
+/// what is issued is thrown away and nothing in service is touched. The account at the staging CA is kept.
+///
+/// # Errors
+/// [`CertError`] if it cannot begin or cannot print; a failure at the CA is in the verdict.
+pub async fn dry_run(
+    config: &Config,
+    domain: Option<&Host>,
+    out: &mut (dyn Write + Send),
+) -> Result<Verdict, CertError> {
+    let mut rehearsal = config.clone();
+    rehearsal.state_dir = config.state_dir.join("dry-run");
+    rehearsal.acme.fallback = None;
+    match staging::of(&config.acme.directory) {
+        Some(directory) => {
+            directory.clone_into(&mut rehearsal.acme.directory);
+            // A production account's binding has no meaning there.
+            rehearsal.acme.eab = None;
+        }
+        None if staging::is_directory(&config.acme.directory) => {}
+        None => writeln!(
+            out,
+            "no staging CA is known for `{0}`: the rehearsal orders from it, and its limits count",
+            config.acme.directory
+        )?,
+    }
+    let order = Order {
+        domain,
+        trigger: Trigger::Force,
+    };
+    let verdict = renew_allowing(&rehearsal, order, true, out).await?;
+    let store = FileStore::new(&rehearsal.state_dir);
+    for domain in chosen(config, domain)? {
+        // Kept while DNS has records of ours: the next rehearsal removes them.
+        if store.debts(domain)?.is_empty() {
+            store.forget(domain)?;
+        }
+    }
+    writeln!(out, "dry run: nothing was installed")?;
     Ok(verdict)
 }
 

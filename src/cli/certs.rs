@@ -13,6 +13,7 @@ use crate::config::Config;
 pub(super) fn run(verb: &Cert) -> Exit {
     match verb {
         Cert::Issue(options) | Cert::Renew(options) => renew(options),
+        Cert::Reconcile(file) => reconcile(file),
         Cert::Status(options) => status(options),
         Cert::Import(options) => import(options),
     }
@@ -33,7 +34,21 @@ fn renew(options: &Renew) -> Exit {
             domain: options.domain.as_ref(),
             trigger,
         };
-        runtime.block_on(cert::renew(config, order, &mut stdout()))
+        if options.dry_run {
+            return runtime.block_on(cert::dry_run(config, order.domain, &mut stdout()));
+        }
+        let staging = options.allow_staging;
+        runtime.block_on(cert::renew_allowing(config, order, staging, &mut stdout()))
+    })
+}
+
+fn reconcile(file: &ConfigFile) -> Exit {
+    with_config(file, |config| {
+        refuse_foreign_root(config)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(cert::reconcile(config, &mut stdout()))
     })
 }
 

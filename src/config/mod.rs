@@ -29,7 +29,7 @@ mod tests;
 
 use std::path::PathBuf;
 
-pub use self::acme::{Acme, AcmeRun};
+pub use self::acme::{Acme, AcmeRun, Ca, Eab};
 pub use self::dns::{Dns, DnsProvider};
 pub use self::file::{ConfigError, reference, reference_markdown};
 pub use self::http::{Hsts, Http};

@@ -98,6 +98,8 @@ fn every_key_of_the_edge_arrives() {
             ca_file: Some("/etc/portico/../pebble.pem".into()),
             profile: Some("shortlived".to_owned()),
             run: AcmeRun::Daemon,
+            eab: None,
+            fallback: None,
             dns: Some(Dns {
                 provider: DnsProvider::Rfc2136 {
                     credentials: CredentialSource::Systemd("dns".to_owned()),
