@@ -42,6 +42,29 @@ pub enum Class {
     Certificate,
 }
 
+impl Class {
+    /// The word used in metrics and in `state.json`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Transport => "transport",
+            Self::Limited => "limited",
+            Self::Dns => "dns",
+            Self::Propagation => "propagation",
+            Self::Validation => "validation",
+            Self::Blocked => "blocked",
+            Self::Storage => "storage",
+            Self::Certificate => "certificate",
+        }
+    }
+}
+
+impl std::fmt::Display for Class {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
 /// Why there is no certificate.
 #[derive(Debug, Error)]
 pub enum AcmeError {
