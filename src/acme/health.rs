@@ -11,15 +11,22 @@ use super::alarm::{self, Dates, Level};
 use super::error::{AcmeError, Class};
 use super::notices::Notices;
 use super::renew::{self, View};
-use super::schedule::{self, Decision, Facts};
+use super::schedule::Decision;
 use crate::cert::bundle::{self, Bundle};
 use crate::cert::files::Files;
-use crate::cert::store::Store;
 use crate::cert::store::file::FileStore;
 use crate::clock::UnixTime;
 use crate::config::{AcmeRun, CertOrigin, Config};
 use crate::host::Host;
 use crate::units;
+
+const DAY: i64 = 86400;
+/// Two periods of the timer and its random delay.
+const TIMER_SILENCE: i64 = 40 * 60;
+/// The daemon looks every minute, and an order takes some.
+const DAEMON_SILENCE: i64 = 10 * 60;
+/// A clock that differs by more from the CA's is worth a warning, in seconds.
+const SKEW: i64 = 300;
 
 /// The state of one lineage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -66,6 +73,8 @@ pub struct Failure {
     pub class: Class,
     /// The cause, in its first line.
     pub detail: String,
+    /// Whom it holds back.
+    pub scope: String,
     /// What to do about it, if that is known.
     pub hint: Option<String>,
     /// The next try.
@@ -100,8 +109,7 @@ pub fn of(
         CertOrigin::Acme => {
             let view = renew::view(config, store, domain, now)?;
             let notices = Notices::read(store, domain);
-            let debts = store.debts(domain).map_or(0, |debts| debts.len());
-            Ok(of_view(config, &view, &notices, debts, domain, now))
+            Ok(of_view(config, &view, &notices, domain, now))
         }
     }
 }
@@ -131,62 +139,93 @@ fn of_view(
     config: &Config,
     view: &View,
     notices: &Notices,
-    debts: usize,
     domain: &Host,
     now: UnixTime,
 ) -> Health {
-    let mut health = Health::new(
-        domain,
-        view.stored.as_ref().map(|stored| &stored.bundle),
-        now,
-    );
-    health.generation = view.stored.as_ref().map(|stored| stored.generation);
-    if config.acme.run != AcmeRun::Off {
-        health.renew_at = renew_at(view);
+    let stored = view.stored.as_ref();
+    let mut health = Health::new(domain, stored.map(|stored| &stored.bundle), now);
+    health.generation = stored.map(|stored| stored.generation);
+    let off = config.acme.run == AcmeRun::Off;
+    if !off {
+        health.renew_at = view.renew_at;
     }
     health.level = health.nearness(now, health.renew_at);
-    health.failure = view.waiting.as_ref().map(|(until, class, detail)| {
-        let (detail, hint) = split_hint(detail);
-        Failure {
-            class: *class,
+    if let (Some(waiting), Decision::Renew(_), false) = (&view.waiting, view.decision, off) {
+        let (detail, hint) = split_hint(&waiting.detail);
+        // Nobody but the operator can end this, so there is no time to lose.
+        let level = if waiting.class == Class::Blocked {
+            Level::Warning
+        } else {
+            Level::Fine
+        };
+        let tries = match view.state.consecutive_failures {
+            0 | 1 => String::new(),
+            count => format!(" ({count} failures in a row)"),
+        };
+        health.worry(level, format!("{detail}{tries}"));
+        health.failure = Some(Failure {
+            class: waiting.class,
+            scope: waiting.scope.to_string(),
             detail,
             hint,
-            until: *until,
-        }
-    });
-    if let Some(failure) = &health.failure {
-        health.problems.push(failure.detail.clone());
-        // Nobody but the operator can end this, so there is no time to lose.
-        if failure.class == Class::Blocked {
-            health.level = health.level.max(Level::Warning);
-        }
+            until: waiting.until,
+        });
     }
     if let Some(detail) = notices.not_served() {
-        health
-            .problems
-            .push(format!("the newest certificate is not served: {detail}"));
-        health.level = health.level.max(Level::Warning);
+        health.worry(
+            Level::Warning,
+            format!("the newest certificate is not served: {detail}"),
+        );
     }
-    if debts > 0 {
-        health
-            .problems
-            .push(format!("{debts} TXT records of ours are still in DNS"));
+    if !off {
+        engine_worries(&mut health, config.acme.run, view, now);
     }
     health.next = health.next_step(config, view, notices);
     health
 }
 
-/// When the renewal is or was due.
-fn renew_at(view: &View) -> Option<UnixTime> {
-    match view.decision {
-        Decision::Wait(until) => Some(until),
-        Decision::Renew(_) => view.stored.as_ref().map(|stored| {
-            schedule::renewal_time(&Facts {
-                not_before: stored.bundle.not_before(),
-                not_after: stored.bundle.not_after(),
-                window: None,
-            })
-        }),
+/// What the engine's own notes give cause to worry about.
+fn engine_worries(health: &mut Health, run: AcmeRun, view: &View, now: UnixTime) {
+    let late = if run == AcmeRun::Daemon {
+        DAEMON_SILENCE
+    } else {
+        TIMER_SILENCE
+    };
+    match view.heartbeat.map(|at| now.seconds_since(at)) {
+        None if view.stored.is_some() => {
+            let text = "the renewal has never run: is `portico-renew.timer` enabled?";
+            health.worry(Level::Warning, text.to_owned());
+        }
+        Some(age) if age > late => {
+            let level = if age > DAY {
+                Level::Page
+            } else {
+                Level::Warning
+            };
+            let age = units::format_duration(Duration::from_secs(age.unsigned_abs() / 60 * 60));
+            health.worry(level, format!("the renewal last ran {age} ago"));
+        }
+        _ => {}
+    }
+    let state = &view.state;
+    if let Some(skew) = state.clock.filter(|skew| skew.seconds.abs() > SKEW) {
+        let text = format!("this clock is {} s off the CA's: check NTP", skew.seconds);
+        health.worry(Level::Warning, text);
+    }
+    let old = state
+        .debts_since
+        .is_some_and(|since| now.seconds_since(since) > DAY);
+    if state.debts > 0 {
+        let level = if old { Level::Warning } else { Level::Fine };
+        let text = format!("{} TXT records of ours are still in DNS", state.debts);
+        health.worry(level, text);
+    }
+    if let Some(url) = state
+        .advice
+        .as_ref()
+        .and_then(|advice| advice.explanation_url.as_ref())
+    {
+        health.worry(Level::Fine, format!("the CA explains its advice at {url}"));
     }
 }
 
@@ -227,10 +266,14 @@ impl Health {
         }
     }
 
+    fn worry(&mut self, level: Level, problem: String) {
+        self.level = self.level.max(level);
+        self.problems.push(problem);
+    }
+
     fn note_missing_names(&mut self, domain: &Host, bundle: &Bundle) {
         if let Err(error) = bundle.check_names(&bundle::names_of(domain)) {
-            self.problems.push(split_hint(&error.to_string()).0);
-            self.level = self.level.max(Level::Warning);
+            self.worry(Level::Warning, split_hint(&error.to_string()).0);
         }
     }
 

@@ -12,7 +12,8 @@
 
 mod account;
 pub mod alarm;
-mod backoff;
+pub mod ari;
+pub mod backoff;
 mod challenge;
 mod client;
 pub mod deploy;
@@ -20,11 +21,14 @@ pub mod dns;
 mod error;
 pub mod event;
 pub mod health;
+pub mod limits;
 pub mod notices;
 mod order;
 pub mod propagation;
 pub mod renew;
 pub mod schedule;
+pub mod state;
 
 pub use self::error::{AcmeError, Class};
 pub use self::renew::{Outcome, Trigger, renew};
+pub use crate::cert::failpoint;
