@@ -17,6 +17,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
@@ -152,8 +153,14 @@ impl Fault {
 
     /// 429 as Let's Encrypt says it; `retry_after` in seconds or as an HTTP date.
     pub(crate) fn rate_limited(retry_after: &str) -> Self {
-        let answer = Answer::problem(429, "rateLimited", "too many of everything");
+        let words = "too many certificates (5) already issued for this exact set of identifiers in the last 168h0m0s";
+        let answer = Answer::problem(429, "rateLimited", words);
         Self::Answer(answer.header("retry-after", retry_after))
+    }
+
+    /// A good nonce is called bad.
+    pub(crate) fn bad_nonce() -> Self {
+        Self::Answer(Answer::problem(400, "badNonce", "unknown nonce"))
     }
 }
 
@@ -193,6 +200,8 @@ struct Rule {
     skip: usize,
     /// So many more times.
     times: usize,
+    /// After so many times one request passes, and the count begins anew.
+    cycle: Option<usize>,
     fault: Fault,
 }
 
@@ -215,6 +224,9 @@ impl Plan {
             return None;
         }
         rule.times -= 1;
+        if let (0, Some(times)) = (rule.times, rule.cycle) {
+            (rule.skip, rule.times) = (1, times);
+        }
         Some(rule.fault.clone())
     }
 }
@@ -236,7 +248,12 @@ impl FaultProxy {
         let ca = Ca::new();
         let ca_file = folder.path().join("ca.pem");
         std::fs::write(&ca_file, ca.pem()).expect("our own folder");
-        let mut tls = ca.leaf(&["localhost", "127.0.0.1"]).server_config();
+        // Valid whatever the clock of the client says.
+        let names = ["localhost", "127.0.0.1"];
+        let (now, years) = (OffsetDateTime::now_utc(), time::Duration::days(1000));
+        let mut tls = ca
+            .leaf_valid(&names, now - years, now + years)
+            .server_config();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let acceptor = TlsAcceptor::from(Arc::new(tls));
 
@@ -294,12 +311,22 @@ impl FaultProxy {
         self.rule(kind, 0, times, fault)
     }
 
+    /// Spoils `times` requests of a kind before each one that passes.
+    pub(crate) fn each(&self, times: usize, kind: Kind, fault: Fault) -> &Self {
+        self.rule(kind, 0, times, fault);
+        if let Some(rule) = self.plan().rules.last_mut() {
+            rule.cycle = Some(times);
+        }
+        self
+    }
+
     /// Lets `skip` requests of a kind pass, then spoils `times`. Rules of one kind are used up one after the other.
     pub(crate) fn rule(&self, kind: Kind, skip: usize, times: usize, fault: Fault) -> &Self {
         self.plan().rules.push(Rule {
             kind,
             skip,
             times,
+            cycle: None,
             fault,
         });
         self
@@ -376,4 +403,12 @@ impl Drop for FaultProxy {
             eprintln!("--- end of the requests ---");
         }
     }
+}
+
+/// A time as RFC 9110 section 5.6.7 writes it.
+pub(crate) fn http_date(at: OffsetDateTime) -> String {
+    let form = time::macros::format_description!(
+        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+    );
+    at.format(form).expect("a date")
 }

@@ -18,11 +18,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ClientConfig;
 use serde_json::Value;
 use time::OffsetDateTime;
-use time::macros::format_description;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use super::{Answer, Call, Fault, Kind, Plan};
+use super::{Answer, Call, Fault, Kind, Plan, http_date};
 use crate::support::body::{self, Body};
 use crate::support::tls;
 
@@ -178,20 +177,12 @@ fn response(
     headers.remove(TRANSFER_ENCODING);
     headers.remove(CONTENT_LENGTH);
     let skew = plan.lock().expect("never held over a panic").skew;
-    headers.insert(DATE, date(skew));
+    let date = http_date(OffsetDateTime::now_utc() + time::Duration::seconds(skew));
+    headers.insert(DATE, HeaderValue::from_str(&date).expect("ASCII"));
     let mut response = Response::new(make(answer.body));
     *response.status_mut() = http::StatusCode::from_u16(answer.status).expect("a status");
     *response.headers_mut() = headers;
     response
-}
-
-/// Now and `skew` seconds, as RFC 9110 section 5.6.7 writes it.
-pub(super) fn date(skew: i64) -> HeaderValue {
-    let form = format_description!(
-        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-    );
-    let at = OffsetDateTime::now_utc() + time::Duration::seconds(skew);
-    HeaderValue::from_str(&at.format(form).expect("a date")).expect("ASCII")
 }
 
 fn drip(content: Bytes) -> Body {
