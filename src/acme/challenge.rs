@@ -10,6 +10,8 @@ use super::dns::{Output, Provider, Txt};
 use super::error::AcmeError;
 use super::order::{patient, settle};
 use super::propagation::{Place, Propagation};
+use super::state::{Journal, Phase};
+use crate::cert::failpoint;
 use crate::cert::store::{Debt, Store};
 use crate::host::Host;
 
@@ -21,6 +23,7 @@ pub(super) struct Desk<'a> {
     pub(super) client: &'a Client,
     pub(super) provider: &'a mut Provider,
     pub(super) propagation: &'a Propagation,
+    pub(super) journal: &'a Journal<'a>,
 }
 
 impl Desk<'_> {
@@ -57,6 +60,7 @@ impl Desk<'_> {
             "publishing {} values",
             values.len()
         );
+        self.journal.enter(Phase::Presenting);
         for (value, left) in values.iter().zip((0..values.len()).rev()) {
             let debt = Debt {
                 domain: self.lineage.to_string(),
@@ -65,17 +69,25 @@ impl Desk<'_> {
                 value: value.clone(),
             };
             self.store.owe(self.lineage, &debt)?;
+            failpoint::hit(failpoint::RECORD_OWED);
             self.provider
                 .add(&txt(&debt, self.names, left), out)
                 .await?;
+            failpoint::hit(failpoint::RECORD_PUBLISHED);
         }
+        self.journal.enter(Phase::Propagating);
         let waited = self.propagation.wait(&place, values).await?;
         tracing::info!(
             waited_ms = waited.as_millis(),
             "every authoritative server shows the records"
         );
+        failpoint::hit(failpoint::RECORDS_VISIBLE);
+        self.journal.enter(Phase::Validating);
         offer(self.client, order).await?;
-        settled(self.client, order).await
+        failpoint::hit(failpoint::CHALLENGES_OFFERED);
+        settled(self.client, order).await?;
+        failpoint::hit(failpoint::VALIDATED);
+        Ok(())
     }
 
     /// Removes what the ledger holds. A record that cannot be removed now stays in the ledger for the next run.
@@ -91,6 +103,9 @@ impl Desk<'_> {
                 .provider
                 .remove(&txt(debt, self.names, left), out)
                 .await;
+            if removed.is_ok() {
+                failpoint::hit(failpoint::RECORD_REMOVED);
+            }
             let settled = match removed {
                 Ok(()) => self.store.paid(self.lineage, debt).map_err(AcmeError::from),
                 Err(error) => Err(error.into()),

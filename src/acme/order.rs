@@ -14,8 +14,11 @@ use super::challenge::Desk;
 use super::client::Client;
 use super::dns::{Output, Provider};
 use super::error::AcmeError;
+use super::limits::{self, Limits, Scope};
 use super::propagation::Propagation;
+use super::state::{Journal, Phase};
 use crate::cert::bundle::{self, Bundle, BundleError};
+use crate::cert::failpoint;
 use crate::cert::live::CertName;
 use crate::cert::store::{Meta, NewGeneration, Pending, PendingOrder, Store, Stored};
 use crate::clock::UnixTime;
@@ -40,6 +43,7 @@ pub(super) struct Job<'a> {
     pub(super) lineage: &'a Host,
     pub(super) acme: &'a Acme,
     pub(super) dns: &'a Dns,
+    pub(super) journal: &'a Journal<'a>,
 }
 
 impl Job<'_> {
@@ -108,8 +112,11 @@ impl Job<'_> {
             key: pending.key.clone(),
             meta,
         };
+        self.journal.enter(Phase::Installing);
         let stored = self.store.put(self.lineage, &new)?;
+        failpoint::hit(failpoint::SWITCHED);
         self.store.clear_pending(self.lineage)?;
+        failpoint::hit(failpoint::PENDING_CLEARED);
         Ok(stored)
     }
 
@@ -127,6 +134,7 @@ impl Job<'_> {
             client,
             provider,
             propagation,
+            journal: self.journal,
         }
     }
 
@@ -139,8 +147,10 @@ impl Job<'_> {
         if let Some(resumed) = self.resume(account, client).await? {
             return Ok(resumed);
         }
+        self.check_budget()?;
         let mut pending = self.prepare(account)?;
         self.store.put_pending(self.lineage, &pending)?;
+        failpoint::hit(failpoint::KEY_WRITTEN);
         let identifiers: Vec<Identifier> = pending
             .order
             .names
@@ -153,8 +163,10 @@ impl Job<'_> {
             new = new.profile(profile);
         }
         let order = patient(client, async || account.new_order(&new).await).await?;
+        failpoint::hit(failpoint::ORDER_MADE);
         pending.order.url = Some(order.url().to_owned());
         self.store.put_pending(self.lineage, &pending)?;
+        failpoint::hit(failpoint::ORDER_NOTED);
         tracing::info!(
             order = order.url(),
             names = pending.order.names.join(", "),
@@ -200,6 +212,8 @@ impl Job<'_> {
                         ?status,
                         "taking up the order of an earlier run"
                     );
+                    // It has not failed, whatever that run had come to.
+                    self.give_back(&url)?;
                     return Ok(Some((pending, order)));
                 }
                 Err(
@@ -216,6 +230,32 @@ impl Job<'_> {
         }
         self.store.clear_pending(self.lineage)?;
         Ok(None)
+    }
+
+    /// Whether so many validations may fail now: the CA pauses names that fail too often.
+    fn check_budget(&self) -> Result<(), AcmeError> {
+        let (directory, name) = (&self.acme.directory, self.lineage.as_str());
+        let limits = Limits::load(self.store)?;
+        let count = self.names().len();
+        match limits.next_validation(directory, name, count, UnixTime::now()) {
+            None => Ok(()),
+            Some(until) => Err(AcmeError::Limited {
+                until,
+                scope: Scope::Identifier(name.to_owned()),
+                detail: format!(
+                    "{} validations have failed lately; more would make the CA pause the name\nhint: `portico cert \
+                     plan` looks for the cause without the CA",
+                    limits::PER_HOUR
+                ),
+            }),
+        }
+    }
+
+    /// The validations of this order did not fail.
+    fn give_back(&self, order: &str) -> Result<(), AcmeError> {
+        Limits::change(self.store, UnixTime::now(), |limits| {
+            limits.give_back(order)
+        })
     }
 
     /// A key and a request, not known to anybody yet.
@@ -256,10 +296,32 @@ impl Job<'_> {
     ) -> Result<String, AcmeError> {
         let client = desk.client;
         if order.state().status == OrderStatus::Pending {
-            desk.prove(order, out).await?;
+            self.check_budget()?;
+            let url = order.url().to_owned();
+            let (directory, name) = (&self.acme.directory, self.lineage.as_str());
+            let now = UnixTime::now();
+            Limits::change(self.store, now, |limits| {
+                limits.spend(directory, name, &url, pending.order.names.len(), now);
+            })?;
+            let proven = desk.prove(order, out).await;
+            // After trouble with the CA nobody knows what it found; whoever takes the order up again will see.
+            let unknown = matches!(
+                proven,
+                Err(AcmeError::Validation(_)
+                    | AcmeError::Transport(_)
+                    | AcmeError::Limited { .. }
+                    | AcmeError::OrderLost(_))
+            );
+            if !unknown {
+                self.give_back(&url)?;
+            }
+            proven?;
         }
+        self.journal.enter(Phase::Finalizing);
         if order.state().status == OrderStatus::Ready {
+            failpoint::hit(failpoint::BEFORE_FINALIZE);
             patient(client, async || order.finalize_csr(&pending.csr).await).await?;
+            failpoint::hit(failpoint::FINALIZED);
         }
         let done = |status| matches!(status, OrderStatus::Valid | OrderStatus::Invalid);
         if !done(order.state().status) {
@@ -273,12 +335,16 @@ impl Job<'_> {
                 .map_or_else(|| "no reason given".to_owned(), ToString::to_string);
             return Err(AcmeError::OrderLost(reason));
         }
+        failpoint::hit(failpoint::ISSUED);
+        self.journal.enter(Phase::Downloading);
         let fullchain = patient(client, async || order.certificate().await).await?;
         let fullchain = fullchain
             .ok_or_else(|| AcmeError::Transport("the CA gave no certificate".to_owned()))?;
+        self.journal.enter(Phase::Verifying);
         let bundle = Bundle::parse(fullchain.as_bytes(), pending.key.as_bytes())?;
         bundle.check_names(&self.wanted())?;
         bundle.check_dates(UnixTime::now())?;
+        failpoint::hit(failpoint::DOWNLOADED);
         Ok(fullchain)
     }
 
