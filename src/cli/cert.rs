@@ -1,23 +1,29 @@
-//! `portico cert`: issue, renew, reconcile, status, import.
+//! `portico cert`: issue, renew, reconcile, status, check, import, export.
 //!
 //! Each verb takes the checked configuration and says what it did in one line for each domain; what it returns has an
 //! exit code. Parsing of arguments and ending the process are done elsewhere.
+
+pub mod after;
+pub mod check;
+pub mod export;
+pub mod status;
 
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::acme::schedule::Decision;
+use self::after::Aftermath;
+use self::export::ExportError;
+pub use self::status::{print_status, status};
 use crate::acme::state::State;
 use crate::acme::{self, AcmeError, Class, Outcome, Request, Trigger, staging};
 use crate::cert::store::file::FileStore;
 use crate::cert::store::{self, Store, StoreError};
 use crate::clock::UnixTime;
-use crate::config::{AcmeRun, Config};
+use crate::config::{CertOrigin, Config};
 use crate::host::Host;
 
 /// The time after which `reconcile` begins no other domain: an order takes minutes, the unit's limit is 25.
@@ -74,6 +80,15 @@ pub enum CertError {
          portico-renew`, or `sudo -u portico-renew portico cert ...`"
     )]
     Root(String),
+    /// Another program renews.
+    #[error(
+        "with `certs = \"files\"` another program renews; there is nothing to do here\n  hint: renew there, the proxy \
+         takes the new pair over by itself"
+    )]
+    NotOurs,
+    /// An export.
+    #[error(transparent)]
+    Export(#[from] ExportError),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -93,7 +108,11 @@ impl CertError {
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         match self {
-            Self::Unknown { .. } | Self::Read { .. } | Self::Root(_) => Verdict::Blocked,
+            Self::Unknown { .. }
+            | Self::Read { .. }
+            | Self::Root(_)
+            | Self::NotOurs
+            | Self::Export(_) => Verdict::Blocked,
             Self::Store(_) | Self::Acme(_) | Self::Print(_) | Self::Json(_) => Verdict::Failed,
         }
     }
@@ -118,32 +137,21 @@ pub async fn renew(
     order: Order<'_>,
     out: &mut (dyn Write + Send),
 ) -> Result<Verdict, CertError> {
-    renew_allowing(config, order, false, out).await
+    renew_as(config, order.domain, order.trigger.into(), out).await
 }
 
-/// Like [`renew`]; `allow_staging` lets a staging CA's certificate take the place of a real one.
+/// Like [`renew`], with all that can be asked of a run.
 ///
 /// # Errors
 /// As [`renew`].
-pub async fn renew_allowing(
+pub async fn renew_as(
     config: &Config,
-    order: Order<'_>,
-    allow_staging: bool,
+    domain: Option<&Host>,
+    request: Request,
     out: &mut (dyn Write + Send),
 ) -> Result<Verdict, CertError> {
-    let store = FileStore::new(&config.state_dir);
-    let request = Request {
-        trigger: order.trigger,
-        allow_staging,
-    };
-    let mut verdict = Verdict::Fine;
-    for domain in chosen(config, order.domain)? {
-        let ended = Box::pin(acme::renew(config, &store, domain, request, out)).await;
-        let (line, one) = describe(domain, ended);
-        writeln!(out, "{line}")?;
-        verdict = verdict.max(one);
-    }
-    Ok(verdict)
+    let domains = chosen(config, domain)?;
+    run(config, &domains, request, Duration::MAX, out).await
 }
 
 /// `cert reconcile`: one step for every domain, for the timer. Domains are taken in the order of their last attempt,
@@ -153,36 +161,51 @@ pub async fn renew_allowing(
 /// [`CertError`] if it cannot begin or cannot print; a failure at the CA is in the verdict.
 pub async fn reconcile(
     config: &Config,
+    domain: Option<&Host>,
     out: &mut (dyn Write + Send),
 ) -> Result<Verdict, CertError> {
-    let start = Instant::now();
     let store = FileStore::new(&config.state_dir);
-    store.beat(UnixTime::now())?;
-    if config.acme.run == AcmeRun::Off {
-        writeln!(out, "nothing to do: `acme.run` is \"off\"")?;
-        return Ok(Verdict::Fine);
-    }
-    let mut domains: Vec<&Host> = config.domains.iter().collect();
-    domains.sort_by_key(|domain| {
+    let mut domains = chosen(config, domain)?;
+    domains.sort_by_cached_key(|domain| {
         let state = State::load(&store, domain).unwrap_or_default();
         state.last_attempt
     });
+    run(config, &domains, Trigger::Due.into(), BUDGET, out).await
+}
+
+/// One step for each of these domains, one after the other; none is begun after `budget`.
+async fn run(
+    config: &Config,
+    domains: &[&Host],
+    request: Request,
+    budget: Duration,
+    out: &mut (dyn Write + Send),
+) -> Result<Verdict, CertError> {
+    if matches!(config.certs, CertOrigin::Files(_)) {
+        return Err(CertError::NotOurs);
+    }
+    let start = Instant::now();
+    let store = FileStore::new(&config.state_dir);
     let mut verdict = Verdict::Fine;
-    for domain in domains {
-        if start.elapsed() > BUDGET {
+    let mut aftermath = Aftermath::new(config, &store);
+    for &domain in domains {
+        if start.elapsed() > budget {
+            let minutes = budget.as_secs() / 60;
             writeln!(
                 out,
-                "{domain}: left for the next run, this one has taken {} min",
-                BUDGET.as_secs() / 60
+                "{domain}: left for the next run, this one has taken {minutes} min"
             )?;
             verdict = verdict.max(Verdict::Waiting);
             continue;
         }
-        let ended = Box::pin(acme::renew(config, &store, domain, Trigger::Due, out)).await;
+        let ended = Box::pin(acme::renew(config, &store, domain, request, out)).await;
+        let happened = after::happened(&ended);
         let (line, one) = describe(domain, ended);
         writeln!(out, "{line}")?;
-        verdict = verdict.max(one);
+        let told = Box::pin(aftermath.of(domain, &happened, out)).await;
+        verdict = verdict.max(one).max(told);
     }
+    aftermath.finish().await;
     Ok(verdict)
 }
 
@@ -212,13 +235,17 @@ pub async fn dry_run(
             config.acme.directory
         )?,
     }
-    let order = Order {
-        domain,
+    let request = Request {
         trigger: Trigger::Force,
+        allow_staging: true,
     };
-    let verdict = renew_allowing(&rehearsal, order, true, out).await?;
     let store = FileStore::new(&rehearsal.state_dir);
+    let mut verdict = Verdict::Fine;
     for domain in chosen(config, domain)? {
+        let ended = Box::pin(acme::renew(&rehearsal, &store, domain, request, out)).await;
+        let (line, one) = describe(domain, ended);
+        writeln!(out, "{line}")?;
+        verdict = verdict.max(one);
         // Kept while DNS has records of ours: the next rehearsal removes them.
         if store.debts(domain)?.is_empty() {
             store.forget(domain)?;
@@ -275,101 +302,6 @@ fn describe(domain: &Host, ended: Result<Outcome, AcmeError>) -> (String, Verdic
     }
 }
 
-/// One line of `cert status`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Status {
-    /// The lineage.
-    pub domain: String,
-    /// The names of the certificate; empty if there is none.
-    pub names: Vec<String>,
-    /// Its serial number.
-    pub serial: Option<String>,
-    /// Who issued it.
-    pub issuer: Option<String>,
-    /// Its end, RFC 3339.
-    pub not_after: Option<String>,
-    /// Whole days until then; negative if it is over.
-    pub days_left: Option<i64>,
-    /// Its number in the store.
-    pub generation: Option<u64>,
-    /// What happens next, for people.
-    pub next: String,
-}
-
-/// `cert status`: what the store holds, without any network.
-///
-/// # Errors
-/// [`CertError`] if the store cannot be read.
-pub fn status(config: &Config, now: UnixTime) -> Result<Vec<Status>, CertError> {
-    let store = FileStore::new(&config.state_dir);
-    config
-        .domains
-        .iter()
-        .map(|domain| status_of(config, &store, domain, now))
-        .collect()
-}
-
-/// Prints the status as one line for each domain, or as JSON.
-///
-/// # Errors
-/// [`CertError`] if it cannot print.
-pub fn print_status(all: &[Status], json: bool, out: &mut dyn Write) -> Result<(), CertError> {
-    if json {
-        serde_json::to_writer_pretty(&mut *out, all)?;
-        return Ok(writeln!(out)?);
-    }
-    for status in all {
-        match (
-            &status.serial,
-            &status.not_after,
-            status.days_left,
-            status.generation,
-        ) {
-            (Some(serial), Some(end), Some(days), Some(generation)) => writeln!(
-                out,
-                "{}: certificate {serial} for {}, {days} days left (until {end}), generation {generation}; {}",
-                status.domain,
-                status.names.join(", "),
-                status.next
-            )?,
-            _ => writeln!(out, "{}: no certificate; {}", status.domain, status.next)?,
-        }
-    }
-    Ok(())
-}
-
-fn status_of(
-    config: &Config,
-    store: &dyn Store,
-    domain: &Host,
-    now: UnixTime,
-) -> Result<Status, CertError> {
-    let view = acme::renew::view(config, store, domain, now)?;
-    let next = match (&view.waiting, view.decision, config.acme.run) {
-        (_, Decision::Renew(reason), AcmeRun::Off) => format!("import a new one ({reason})"),
-        (_, Decision::Wait(until), AcmeRun::Off) => format!("import a new one before {until}"),
-        (Some(waiting), Decision::Renew(_), _) => {
-            let detail = first_line(&waiting.detail);
-            format!("next try at {} after: {detail}", waiting.until)
-        }
-        (None, Decision::Renew(reason), _) => format!("due now: {reason}"),
-        (_, Decision::Wait(until), _) => format!("renewal at {until}"),
-    };
-    let bundle = view.stored.as_ref().map(|stored| &stored.bundle);
-    Ok(Status {
-        domain: domain.to_string(),
-        names: bundle.map_or_else(Vec::new, |bundle| {
-            bundle.names().iter().map(ToString::to_string).collect()
-        }),
-        serial: bundle.map(|bundle| bundle.serial().to_owned()),
-        issuer: bundle.map(|bundle| bundle.issuer().to_owned()),
-        not_after: bundle.map(|bundle| bundle.not_after().to_string()),
-        days_left: bundle.map(|bundle| bundle.not_after().seconds_since(now).div_euclid(86400)),
-        generation: view.stored.as_ref().map(|stored| stored.generation),
-        next,
-    })
-}
-
 /// `cert import`: takes in a certificate from elsewhere, for every domain that it covers.
 ///
 /// # Errors
@@ -418,8 +350,4 @@ fn chosen<'a>(config: &'a Config, domain: Option<&Host>) -> Result<Vec<&'a Host>
         }
         _ => Ok(chosen),
     }
-}
-
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
 }

@@ -2,10 +2,12 @@
 
 use std::io::stdout;
 
-use super::args::{Cert, CertStatus, ConfigFile, Import, Renew};
-use super::cert::{self, CertError, Order, Verdict};
-use super::{Exit, complain, load};
-use crate::acme::Trigger;
+use super::args::{Cert, CertCheck, CertStatus, ConfigFile, Export, Import, Renew};
+use super::cert::check::{self, Answer};
+use super::cert::export::{self, To};
+use super::cert::{self, CertError, Verdict};
+use super::{Exit, complain, load, say};
+use crate::acme::{Request, Trigger};
 use crate::clock::UnixTime;
 use crate::config::Config;
 
@@ -13,8 +15,17 @@ use crate::config::Config;
 pub(super) fn run(verb: &Cert) -> Exit {
     match verb {
         Cert::Issue(options) | Cert::Renew(options) => renew(options),
-        Cert::Reconcile(file) => reconcile(file),
+        Cert::Reconcile(options) => with_config(&options.file, |config| {
+            refuse_foreign_root(config)?;
+            block_on(cert::reconcile(
+                config,
+                options.domain.as_ref(),
+                &mut stdout(),
+            ))
+        }),
         Cert::Status(options) => status(options),
+        Cert::Check(options) => check(options),
+        Cert::Export(options) => export(options),
         Cert::Import(options) => import(options),
     }
 }
@@ -22,40 +33,74 @@ pub(super) fn run(verb: &Cert) -> Exit {
 fn renew(options: &Renew) -> Exit {
     with_config(&options.file, |config| {
         refuse_foreign_root(config)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
         let trigger = if options.force {
             Trigger::Force
         } else {
             Trigger::Due
         };
-        let order = Order {
-            domain: options.domain.as_ref(),
-            trigger,
-        };
+        let domain = options.domain.as_ref();
         if options.dry_run {
-            return runtime.block_on(cert::dry_run(config, order.domain, &mut stdout()));
+            return block_on(cert::dry_run(config, domain, &mut stdout()));
         }
-        let staging = options.allow_staging;
-        runtime.block_on(cert::renew_allowing(config, order, staging, &mut stdout()))
+        let request = Request {
+            trigger,
+            allow_staging: options.allow_staging,
+        };
+        block_on(cert::renew_as(config, domain, request, &mut stdout()))
     })
 }
 
-fn reconcile(file: &ConfigFile) -> Exit {
-    with_config(file, |config| {
-        refuse_foreign_root(config)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        runtime.block_on(cert::reconcile(config, &mut stdout()))
-    })
+/// Runs a future on a runtime of its own.
+fn block_on<T>(future: impl Future<Output = Result<T, CertError>>) -> Result<T, CertError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(future)
 }
 
 fn status(options: &CertStatus) -> Exit {
     with_config(&options.file, |config| {
         let all = cert::status(config, UnixTime::now())?;
         cert::print_status(&all, options.json, &mut stdout())?;
+        Ok(Verdict::Fine)
+    })
+}
+
+fn check(options: &CertCheck) -> Exit {
+    let unknown = |reason: &str| {
+        say(format!("CERT UNKNOWN - {reason}"));
+        Exit::Unknown
+    };
+    let config = match Config::load(&options.config) {
+        Ok(config) => config,
+        Err(error) => {
+            let reason = error.to_string();
+            return unknown(reason.lines().next().unwrap_or_default());
+        }
+    };
+    let answer = cert::status(&config, UnixTime::now()).and_then(|all| {
+        let (warning, critical) = (options.warning, options.critical);
+        Ok(check::check(&all, warning, critical, &mut stdout())?)
+    });
+    match answer {
+        Ok(Answer::Ok) => Exit::Done,
+        Ok(Answer::Warning) => Exit::Failed,
+        Ok(Answer::Critical) => Exit::Blocked,
+        Ok(Answer::Unknown) => Exit::Unknown,
+        Err(error) => unknown(error.to_string().lines().next().unwrap_or_default()),
+    }
+}
+
+fn export(options: &Export) -> Exit {
+    with_config(&options.file, |config| {
+        let to = match (&options.out, options.print) {
+            (_, Some(part)) => To::Output(part),
+            (Some(folder), None) => To::Folder(folder),
+            // The command line asks for one of them.
+            (None, None) => return Ok(Verdict::Blocked),
+        };
+        let domain = options.domain.as_ref();
+        export::export(config, domain, to, options.force, &mut stdout())?;
         Ok(Verdict::Fine)
     })
 }

@@ -20,6 +20,8 @@ directory = "https://localhost:14000/Dir"
 ca_file = "../pebble.pem"
 profile = "shortlived"
 run = "daemon"
+on_event = "cert-event"
+deploy_probe = "off"
 [acme.dns]
 provider = "rfc2136"
 credentials = "credential:dns"
@@ -100,6 +102,8 @@ fn every_key_of_the_edge_arrives() {
             run: AcmeRun::Daemon,
             eab: None,
             fallback: None,
+            on_event: Some(vec!["cert-event".to_owned()]),
+            deploy_probe: DeployProbe::Off,
             dns: Some(Dns {
                 provider: DnsProvider::Rfc2136 {
                     credentials: CredentialSource::Systemd("dns".to_owned()),

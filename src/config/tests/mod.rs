@@ -2,6 +2,7 @@
 
 mod acme;
 mod arbitrary;
+mod files;
 mod good;
 mod samples;
 mod shape;

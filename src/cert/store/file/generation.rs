@@ -78,7 +78,7 @@ fn name(number: u64, bundle: &Bundle) -> String {
 /// One generation's directory.
 pub(super) struct Generation {
     pub(super) number: u64,
-    path: PathBuf,
+    pub(super) path: PathBuf,
 }
 
 impl Generation {
