@@ -326,9 +326,8 @@ fn the_heartbeat_and_the_limits_are_shared_by_all() {
     assert_eq!(store.limits().unwrap(), Sealed::Missing);
     let change = || {
         store.change_limits(&mut |found| match found {
-            Sealed::Missing => b"1".to_vec(),
-            Sealed::Good(text) => format!("{}1", String::from_utf8(text).unwrap()).into_bytes(),
-            other => panic!("{other:?}"),
+            Sealed::Good(text) => [text, b"1".to_vec()].concat(),
+            Sealed::Missing | Sealed::Previous(_) | Sealed::Damaged => b"1".to_vec(),
         })
     };
     std::thread::scope(|scope| {
