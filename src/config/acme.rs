@@ -230,7 +230,8 @@ impl Ca {
             "Certificate profile to ask the second CA for",
             parse_profile,
         );
-        if section.is_present() && !section.has("directory") {
+        let others = ["email", "ca_file", "profile"];
+        if others.iter().any(|key| section.has(key)) && !section.has("directory") {
             section.missing(
                 "directory",
                 "write the second CA's directory URL, or remove the section",
