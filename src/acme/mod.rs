@@ -21,5 +21,6 @@ pub mod propagation;
 pub mod renew;
 pub mod schedule;
 
+pub use self::challenge::{Found, Persist, Record, Seen, persist_record};
 pub use self::error::{AcmeError, Class};
-pub use self::renew::{Outcome, Trigger, renew};
+pub use self::renew::{Outcome, Trigger, renew, renew_lineage};

@@ -13,7 +13,7 @@ use super::dns::Output;
 use super::error::{AcmeError, Class};
 use super::order::Job;
 use super::schedule::{self, Decision, Facts, Reason};
-use crate::cert::bundle;
+use crate::cert::lineage::Lineage;
 use crate::cert::store::{Store, Stored};
 use crate::clock::UnixTime;
 use crate::config::{Config, Dns, DnsProvider};
@@ -67,7 +67,7 @@ pub struct View {
     pub waiting: Option<(UnixTime, Class, String)>,
 }
 
-/// Looks at a lineage.
+/// Looks at the lineage of the configuration that is called `domain`.
 ///
 /// # Errors
 /// [`AcmeError`] if the store cannot be read at all; a damaged certificate counts as a missing one.
@@ -77,6 +77,16 @@ pub fn view(
     domain: &Host,
     now: UnixTime,
 ) -> Result<View, AcmeError> {
+    view_lineage(config, store, &Lineage::of(config, domain), now)
+}
+
+fn view_lineage(
+    config: &Config,
+    store: &dyn Store,
+    lineage: &Lineage,
+    now: UnixTime,
+) -> Result<View, AcmeError> {
+    let domain = &lineage.name;
     let stored = match store.load(domain) {
         Ok(stored) => stored,
         Err(error) => {
@@ -84,7 +94,7 @@ pub fn view(
             None
         }
     };
-    let decision = decide(config, stored.as_ref(), domain, now);
+    let decision = decide(config, stored.as_ref(), lineage, now);
     let failure = failure(store, domain)?.filter(|failure| failure.holds(now, fingerprint(config)));
     let waiting = failure.map(|failure| (failure.until, failure.class, failure.detail));
     Ok(View {
@@ -94,7 +104,7 @@ pub fn view(
     })
 }
 
-/// Does what is due for one domain.
+/// Does what is due for the lineage of the configuration that is called `domain`.
 ///
 /// # Errors
 /// [`AcmeError`]; the failure is noted in the store, so that the next run knows when to try again.
@@ -105,27 +115,38 @@ pub async fn renew(
     trigger: Trigger,
     out: Output<'_>,
 ) -> Result<Outcome, AcmeError> {
-    let dns = config.acme.dns.as_ref().ok_or_else(|| {
-        let text = "no DNS provider is configured\nhint: add [acme.dns] with `provider`, or import a certificate";
-        AcmeError::Config(text.to_owned())
-    })?;
+    renew_lineage(config, store, &Lineage::of(config, domain), trigger, out).await
+}
+
+/// Does what is due for one lineage, which need not be one of the configuration: names of a directory's row, say.
+///
+/// # Errors
+/// As [`renew()`].
+pub async fn renew_lineage(
+    config: &Config,
+    store: &dyn Store,
+    lineage: &Lineage,
+    trigger: Trigger,
+    out: Output<'_>,
+) -> Result<Outcome, AcmeError> {
+    let domain = &lineage.name;
     let Some(lock) = store.lock(domain)? else {
         return Ok(Outcome::Busy);
     };
     let job = Job {
         state_dir: &config.state_dir,
         store,
-        lineage: domain,
+        lineage,
         acme: &config.acme,
-        dns,
+        config,
     };
     let now = UnixTime::now();
-    let view = view(config, store, domain, now)?;
+    let view = view_lineage(config, store, lineage, now)?;
     let reason = match (trigger, view.decision) {
         (Trigger::Force, Decision::Wait(_)) => Reason::Forced,
         (_, Decision::Renew(reason)) => reason,
         (Trigger::Due, Decision::Wait(until)) => {
-            if !store.debts(domain)?.is_empty() {
+            if !store.debts(domain)?.is_empty() || store.has_answers(domain)? {
                 job.clean(out).await?;
             }
             return Ok(Outcome::NotDue { until });
@@ -160,15 +181,11 @@ pub async fn renew(
     })
 }
 
-fn decide(config: &Config, stored: Option<&Stored>, domain: &Host, now: UnixTime) -> Decision {
+fn decide(config: &Config, stored: Option<&Stored>, lineage: &Lineage, now: UnixTime) -> Decision {
     let Some(stored) = stored else {
         return Decision::Renew(Reason::Missing);
     };
-    if stored
-        .bundle
-        .check_names(&bundle::names_of(domain))
-        .is_err()
-    {
+    if stored.bundle.check_names(&lineage.names).is_err() {
         return Decision::Renew(Reason::Names);
     }
     // An imported one has no directory and is renewed like any other.
@@ -252,6 +269,9 @@ fn credentials(dns: &Dns) -> Option<PathBuf> {
         DnsProvider::Rfc2136 { credentials } | DnsProvider::DigitalOcean { credentials } => {
             credentials.path()
         }
-        DnsProvider::Responder { .. } | DnsProvider::Exec { .. } | DnsProvider::Manual => None,
+        DnsProvider::Responder { .. }
+        | DnsProvider::Exec { .. }
+        | DnsProvider::Manual
+        | DnsProvider::None => None,
     }
 }

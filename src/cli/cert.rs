@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::acme::schedule::Decision;
 use crate::acme::{self, AcmeError, Class, Outcome, Trigger};
+use crate::cert::lineage::Lineage;
 use crate::cert::store::file::FileStore;
 use crate::cert::store::{self, Store, StoreError};
 use crate::clock::UnixTime;
@@ -115,7 +116,7 @@ pub async fn renew(
 ) -> Result<Verdict, CertError> {
     let store = FileStore::new(&config.state_dir);
     let mut verdict = Verdict::Fine;
-    for domain in chosen(config, order.domain)? {
+    for domain in &chosen(config, order.domain)? {
         let ended = Box::pin(acme::renew(config, &store, domain, order.trigger, out)).await;
         let (line, one) = describe(domain, ended);
         writeln!(out, "{line}")?;
@@ -198,10 +199,9 @@ pub struct Status {
 /// [`CertError`] if the store cannot be read.
 pub fn status(config: &Config, now: UnixTime) -> Result<Vec<Status>, CertError> {
     let store = FileStore::new(&config.state_dir);
-    config
-        .domains
+    Lineage::all(config)
         .iter()
-        .map(|domain| status_of(config, &store, domain, now))
+        .map(|lineage| status_of(config, &store, &lineage.name, now))
         .collect()
 }
 
@@ -279,7 +279,7 @@ pub fn import(
     let fullchain = read(cert)?;
     let key = Zeroizing::new(read(key)?);
     let store = FileStore::new(&config.state_dir);
-    for (domain, stored) in store::import(&store, &config.domains, &fullchain, &key, now)? {
+    for (domain, stored) in store::import(&store, &Lineage::all(config), &fullchain, &key, now)? {
         let (serial, end) = (stored.bundle.serial(), stored.bundle.not_after());
         writeln!(
             out,
@@ -297,15 +297,14 @@ fn read(path: &Path) -> Result<String, CertError> {
     })
 }
 
-fn chosen<'a>(config: &'a Config, domain: Option<&Host>) -> Result<Vec<&'a Host>, CertError> {
-    let chosen: Vec<&Host> = config
-        .domains
-        .iter()
-        .filter(|known| domain.is_none_or(|domain| domain == *known))
+fn chosen(config: &Config, domain: Option<&Host>) -> Result<Vec<Host>, CertError> {
+    let all = || Lineage::all(config).into_iter().map(|lineage| lineage.name);
+    let chosen: Vec<Host> = all()
+        .filter(|known| domain.is_none_or(|domain| domain == known))
         .collect();
     match domain {
         Some(domain) if chosen.is_empty() => {
-            let known: Vec<String> = config.domains.iter().map(ToString::to_string).collect();
+            let known: Vec<String> = all().map(|name| name.to_string()).collect();
             Err(CertError::Unknown {
                 domain: domain.clone(),
                 known: known.join(", "),

@@ -2,8 +2,9 @@
 
 use std::io::stdout;
 
-use super::args::{Cert, CertStatus, ConfigFile, Import, Renew};
+use super::args::{Cert, CertStatus, ConfigFile, Import, PersistRecord, Renew};
 use super::cert::{self, CertError, Order, Verdict};
+use super::persist::{self, Wish};
 use super::{Exit, complain, load};
 use crate::acme::Trigger;
 use crate::clock::UnixTime;
@@ -15,6 +16,7 @@ pub(super) fn run(verb: &Cert) -> Exit {
         Cert::Issue(options) | Cert::Renew(options) => renew(options),
         Cert::Status(options) => status(options),
         Cert::Import(options) => import(options),
+        Cert::PersistRecord(options) => persist_record(options),
     }
 }
 
@@ -56,6 +58,22 @@ fn import(options: &Import) -> Exit {
             &mut stdout(),
         )?;
         Ok(Verdict::Fine)
+    })
+}
+
+fn persist_record(options: &PersistRecord) -> Exit {
+    with_config(&options.file, |config| {
+        refuse_foreign_root(config)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let wish = Wish {
+            domain: options.domain.as_ref(),
+            check: options.check,
+            days: options.days,
+            issuer: options.issuer.as_deref(),
+        };
+        runtime.block_on(persist::persist_record(config, wish, &mut stdout()))
     })
 }
 

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use http::Uri;
 
-use super::dns::Dns;
+use super::certificates::{Challenge, read_challenge};
+use super::dns::{Dns, DnsProvider};
 use super::problem::Flaw;
 use super::reader::Reader;
 use super::value;
@@ -21,9 +22,11 @@ pub struct Acme {
     pub ca_file: Option<PathBuf>,
     /// Certificate profile to ask for, as in `tlsserver`. Default: none, the CA's own choice.
     pub profile: Option<String>,
+    /// How the base domains are proven. Default [`Challenge::Dns01`].
+    pub challenge: Challenge,
     /// Who renews. Default [`AcmeRun::Timer`].
     pub run: AcmeRun,
-    /// How DNS-01 is answered. Default: none, which is an error unless `run = "off"`.
+    /// How DNS is asked and changed. Default: none, which is an error unless `run = "off"` or no challenge needs it.
     pub dns: Option<Dns>,
 }
 
@@ -45,6 +48,7 @@ impl Default for Acme {
             directory: "https://acme-v02.api.letsencrypt.org/directory".to_owned(),
             ca_file: None,
             profile: None,
+            challenge: Challenge::Dns01,
             run: AcmeRun::Timer,
             dns: None,
         }
@@ -58,6 +62,13 @@ const RUNS: &[(&str, AcmeRun)] = &[
 ];
 
 impl Acme {
+    /// Whether there is a provider that can change DNS.
+    pub(super) fn changes_dns(&self) -> bool {
+        self.dns
+            .as_ref()
+            .is_some_and(|dns| dns.provider != DnsProvider::None)
+    }
+
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
         let mut section = reader.section("acme");
         let mut acme = Self {
@@ -81,14 +92,19 @@ impl Acme {
             "Certificate profile to ask for, as in `tlsserver`",
             parse_profile,
         );
+        acme.challenge = read_challenge(&mut section);
         let clear = section.choice(
             "run",
             &mut acme.run,
             RUNS,
             "Who renews: the systemd `timer`, a task in the proxy (`daemon`), or nobody (`off`)",
         );
-        acme.dns = Dns::read(reader);
-        if clear && acme.run != AcmeRun::Off && !reader.has("acme.dns") {
+        acme.dns = Dns::read(reader, acme.challenge);
+        if clear
+            && acme.run != AcmeRun::Off
+            && acme.challenge.needs_provider()
+            && !reader.has("acme.dns")
+        {
             let hint = "add `[acme.dns]` with a `provider`, or set `run = \"off\"` and use `portico cert import`";
             reader.section("acme.dns").missing("provider", hint);
         }

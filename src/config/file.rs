@@ -10,7 +10,9 @@ use toml::de::DeTable;
 use super::problem::{Flaw, Problem, Problems};
 use super::reader::Reader;
 use super::reference::{self, Row};
-use super::{Acme, Config, Http, Limits, Listen, Log, Server, Tenants, Upstream, value};
+use super::{
+    Acme, Certificate, Config, Http, Limits, Listen, Log, Server, Tenants, Upstream, value,
+};
 use crate::host::Host;
 
 /// Largest configuration file. A larger one is something else that was named by mistake.
@@ -102,6 +104,7 @@ impl Config {
             state_dir: PathBuf::from("/var/lib/portico"),
             listen: Listen::default(),
             acme: Acme::default(),
+            certificates: Vec::new(),
             tenants: Tenants::default(),
             upstream: Upstream::default(),
             http: Http::default(),
@@ -127,6 +130,7 @@ impl Config {
         );
         config.listen = Listen::read(reader);
         config.acme = Acme::read(reader);
+        config.certificates = Certificate::read_all(reader, &config);
         config.tenants = Tenants::read(reader);
         config.upstream = Upstream::read(reader, &config.listen);
         config.http = Http::read(reader);

@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
+use crate::cert::answers::Answers;
 use crate::cert::bundle;
+use crate::cert::lineage::Lineage;
 use crate::cert::live::{Live, Served, Table};
 use crate::cert::store::{Store, load_all};
 use crate::clock::UnixTime;
@@ -18,6 +20,7 @@ pub struct Certs {
     store: Box<dyn Store>,
     live: Arc<Live>,
     seen: u64,
+    answers_seen: u64,
 }
 
 impl Certs {
@@ -28,31 +31,53 @@ impl Certs {
             store,
             live,
             seen: 0,
+            answers_seen: 0,
         }
     }
 
-    /// Loads if the store has changed since the last look. Returns whether anything was loaded.
-    pub fn refresh(&mut self, domains: &[Host]) -> bool {
+    /// Loads if the store has changed since the last look. Returns whether any certificate was loaded.
+    pub fn refresh(&mut self, lineages: &[Lineage]) -> bool {
+        self.refresh_answers();
         let fingerprint = self.store.fingerprint();
         if fingerprint == self.seen {
             return false;
         }
-        self.load(domains);
+        self.load(lineages);
         self.seen = fingerprint;
         true
     }
 
+    /// Loads what a CA is to be answered, if that has changed.
+    fn refresh_answers(&mut self) {
+        let fingerprint = self.store.answers_fingerprint();
+        if fingerprint == self.answers_seen {
+            return;
+        }
+        match self.store.answers() {
+            Ok(all) => {
+                let (answers, problems) = Answers::new(all);
+                for problem in problems {
+                    tracing::error!("an answer to the CA cannot be served: {problem}");
+                }
+                tracing::debug!(count = answers.len(), "answers to the CA in service");
+                self.live.publish_answers(answers);
+                self.answers_seen = fingerprint;
+            }
+            Err(error) => tracing::error!(%error, "the answers to the CA cannot be read"),
+        }
+    }
+
     /// Loads, changed or not.
-    pub fn load(&self, domains: &[Host]) {
-        let (loaded, problems) = load_all(&*self.store, domains);
+    pub fn load(&self, lineages: &[Lineage]) {
+        let (loaded, problems) = load_all(&*self.store, lineages);
         for problem in &problems {
             tracing::error!(error = %problem, "a certificate cannot be loaded; the one in service stays");
         }
         let old = self.live.table();
         let mut table: Vec<Arc<Served>> = Vec::new();
         let mut loaded: Vec<Arc<Served>> = loaded.into_iter().map(Arc::new).collect();
-        for domain in domains {
-            let lineage = domain.as_str();
+        for wanted in lineages {
+            let lineage = wanted.name.as_str();
             let before = old.all().iter().find(|served| served.lineage == lineage);
             if let Some(place) = loaded.iter().position(|served| served.lineage == lineage) {
                 let served = loaded.swap_remove(place);
@@ -61,7 +86,7 @@ impl Certs {
             } else if let Some(before) = before {
                 table.push(Arc::clone(before));
             } else {
-                match bundle::placeholder(std::slice::from_ref(domain), UnixTime::now()) {
+                match bundle::placeholder(wanted, UnixTime::now()) {
                     Ok(served) => table.push(Arc::new(served)),
                     Err(error) => {
                         tracing::error!(%error, domain = lineage, "no placeholder can be made")
@@ -88,13 +113,16 @@ fn announce(new: &Served, old: Option<&Served>) {
     );
 }
 
-/// Whether every domain has a real certificate in force; what is missing otherwise.
+/// Whether every one of `domains` has a real certificate in force; what is missing otherwise. Certificates of single
+/// names do not count: some of them can be obtained only while clients, and so the CA, are let in.
 #[must_use]
-pub fn missing(live: &Live, now: UnixTime) -> Vec<String> {
+pub fn missing(live: &Live, domains: &[Host], now: UnixTime) -> Vec<String> {
     let table = live.table();
+    let own = |lineage: &str| domains.iter().any(|domain| domain.as_str() == lineage);
     table
         .all()
         .iter()
+        .filter(|served| own(&served.lineage))
         .filter_map(|served| {
             let name = &served.lineage;
             if served.placeholder {

@@ -28,6 +28,7 @@ use self::connection::{Door, HANDSHAKE};
 use self::reload::Reload;
 use self::status::Status;
 use self::worker::{Own, REFUSED, Shared, Socket};
+use crate::cert::lineage::Lineage;
 use crate::cert::live::{Live, Table};
 use crate::cert::store::Store;
 use crate::cert::store::file::FileStore;
@@ -122,7 +123,7 @@ pub fn start(options: Options) -> Result<Running, StartError> {
         CertSource::Store => {
             let store: Box<dyn Store> = Box::new(FileStore::new(&config.state_dir));
             let mut certs = Certs::new(store, Arc::clone(&live));
-            certs.refresh(&config.domains);
+            certs.refresh(&Lineage::all(&config));
             Some(certs)
         }
         CertSource::Fixed(table) => {

@@ -146,7 +146,7 @@ impl Status {
 
 impl AdminSource for Status {
     fn ready(&self) -> Result<(), Vec<String>> {
-        let mut reasons = certs::missing(&self.live, UnixTime::now());
+        let mut reasons = certs::missing(&self.live, &self.current.load().domains, UnixTime::now());
         if self.live.table().all().is_empty() {
             reasons.push("no certificate is loaded".to_owned());
         }

@@ -2,6 +2,7 @@
 
 mod acme;
 mod arbitrary;
+mod certificates;
 mod good;
 mod samples;
 mod shape;

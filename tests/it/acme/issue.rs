@@ -12,7 +12,8 @@ use portico::cert::store::file::FileStore;
 use portico::cli::cert::{self, Order, Verdict};
 use portico::clock::UnixTime;
 use portico::config::{
-    Acme, AcmeRun, Config, Dns, DnsProvider, Http, Limits, Listen, Log, Server, Tenants, Upstream,
+    Acme, AcmeRun, Challenge, Config, Dns, DnsProvider, Http, Limits, Listen, Log, Server, Tenants,
+    Upstream,
 };
 use portico::host::Host;
 use tempfile::TempDir;
@@ -50,6 +51,7 @@ pub(super) fn config(
             directory: pebble.directory_url(),
             ca_file: Some(pebble.ca_file().to_owned()),
             profile: None,
+            challenge: Challenge::Dns01,
             run: AcmeRun::Timer,
             dns: Some(Dns {
                 provider,
@@ -60,6 +62,7 @@ pub(super) fn config(
                 nameservers: vec![nameserver],
             }),
         },
+        certificates: Vec::new(),
         tenants: Tenants::default(),
         upstream: Upstream::default(),
         http: Http::default(),
