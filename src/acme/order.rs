@@ -14,7 +14,10 @@ use super::challenge::Proof;
 use super::client::Client;
 use super::dns::Output;
 use super::error::AcmeError;
+use super::limits::{self, Limits, Scope};
+use super::state::{Journal, Phase};
 use crate::cert::bundle::{self, Bundle, BundleError};
+use crate::cert::failpoint;
 use crate::cert::lineage::Lineage;
 use crate::cert::store::{Meta, NewGeneration, Pending, PendingOrder, Store, Stored};
 use crate::clock::UnixTime;
@@ -38,6 +41,7 @@ pub(super) struct Job<'a> {
     pub(super) lineage: &'a Lineage,
     pub(super) acme: &'a Acme,
     pub(super) config: &'a Config,
+    pub(super) journal: &'a Journal<'a>,
 }
 
 impl Job<'_> {
@@ -45,7 +49,7 @@ impl Job<'_> {
     pub(super) async fn run(&self, out: Output<'_>) -> Result<Stored, AcmeError> {
         self.store.probe()?;
         let client = Client::new(self.acme.ca_file.as_deref())?;
-        let mut proof = Proof::new(self.config, self.store, self.lineage, &client)?;
+        let mut proof = Proof::new(self.config, self.store, self.lineage, &client, self.journal)?;
         match self.attempt(&client, &mut proof, out).await {
             // The CA lost our account (a test CA that was restarted): the same key is registered once more.
             Err(AcmeError::AccountGone(detail)) => {
@@ -64,7 +68,7 @@ impl Job<'_> {
     /// Removes what an earlier run left behind for the CA to see.
     pub(super) async fn clean(&self, out: Output<'_>) -> Result<(), AcmeError> {
         let client = Client::new(self.acme.ca_file.as_deref())?;
-        let mut proof = Proof::new(self.config, self.store, self.lineage, &client)?;
+        let mut proof = Proof::new(self.config, self.store, self.lineage, &client, self.journal)?;
         proof.clean(out).await;
         Ok(())
     }
@@ -104,8 +108,11 @@ impl Job<'_> {
             key: pending.key.clone(),
             meta,
         };
+        self.journal.enter(Phase::Installing);
         let stored = self.store.put(&self.lineage.name, &new)?;
+        failpoint::hit(failpoint::SWITCHED);
         self.store.clear_pending(&self.lineage.name)?;
+        failpoint::hit(failpoint::PENDING_CLEARED);
         Ok(stored)
     }
 
@@ -118,8 +125,10 @@ impl Job<'_> {
         if let Some(resumed) = self.resume(account, client).await? {
             return Ok(resumed);
         }
+        self.check_budget()?;
         let mut pending = self.prepare(account)?;
         self.store.put_pending(&self.lineage.name, &pending)?;
+        failpoint::hit(failpoint::KEY_WRITTEN);
         let identifiers: Vec<Identifier> = pending
             .order
             .names
@@ -132,8 +141,10 @@ impl Job<'_> {
             new = new.profile(profile);
         }
         let order = patient(client, async || account.new_order(&new).await).await?;
+        failpoint::hit(failpoint::ORDER_MADE);
         pending.order.url = Some(order.url().to_owned());
         self.store.put_pending(&self.lineage.name, &pending)?;
+        failpoint::hit(failpoint::ORDER_NOTED);
         tracing::info!(
             order = order.url(),
             names = pending.order.names.join(", "),
@@ -179,6 +190,8 @@ impl Job<'_> {
                         ?status,
                         "taking up the order of an earlier run"
                     );
+                    // It has not failed, whatever that run had come to.
+                    self.give_back(&url)?;
                     return Ok(Some((pending, order)));
                 }
                 Err(
@@ -195,6 +208,32 @@ impl Job<'_> {
         }
         self.store.clear_pending(&self.lineage.name)?;
         Ok(None)
+    }
+
+    /// Whether so many validations may fail now: the CA pauses names that fail too often.
+    fn check_budget(&self) -> Result<(), AcmeError> {
+        let (directory, name) = (&self.acme.directory, self.lineage.name.as_str());
+        let limits = Limits::load(self.store)?;
+        let count = self.names().len();
+        match limits.next_validation(directory, name, count, UnixTime::now()) {
+            None => Ok(()),
+            Some(until) => Err(AcmeError::Limited {
+                until,
+                scope: Scope::Identifier(name.to_owned()),
+                detail: format!(
+                    "{} validations have failed lately; more would make the CA pause the name\nhint: `portico cert \
+                     plan` looks for the cause without the CA",
+                    limits::PER_HOUR
+                ),
+            }),
+        }
+    }
+
+    /// The validations of this order did not fail.
+    fn give_back(&self, order: &str) -> Result<(), AcmeError> {
+        Limits::change(self.store, UnixTime::now(), |limits| {
+            limits.give_back(order)
+        })
     }
 
     /// A key and a request, not known to anybody yet.
@@ -237,10 +276,32 @@ impl Job<'_> {
     ) -> Result<String, AcmeError> {
         let client = proof.client();
         if order.state().status == OrderStatus::Pending {
-            proof.prove(order, account.id(), out).await?;
+            self.check_budget()?;
+            let url = order.url().to_owned();
+            let (directory, name) = (&self.acme.directory, self.lineage.name.as_str());
+            let now = UnixTime::now();
+            Limits::change(self.store, now, |limits| {
+                limits.spend(directory, name, &url, pending.order.names.len(), now);
+            })?;
+            let proven = proof.prove(order, account.id(), out).await;
+            // After trouble with the CA nobody knows what it found; whoever takes the order up again will see.
+            let unknown = matches!(
+                proven,
+                Err(AcmeError::Validation(_)
+                    | AcmeError::Transport(_)
+                    | AcmeError::Limited { .. }
+                    | AcmeError::OrderLost(_))
+            );
+            if !unknown {
+                self.give_back(&url)?;
+            }
+            proven?;
         }
+        self.journal.enter(Phase::Finalizing);
         if order.state().status == OrderStatus::Ready {
+            failpoint::hit(failpoint::BEFORE_FINALIZE);
             patient(client, async || order.finalize_csr(&pending.csr).await).await?;
+            failpoint::hit(failpoint::FINALIZED);
         }
         let done = |status| matches!(status, OrderStatus::Valid | OrderStatus::Invalid);
         if !done(order.state().status) {
@@ -254,12 +315,16 @@ impl Job<'_> {
                 .map_or_else(|| "no reason given".to_owned(), ToString::to_string);
             return Err(AcmeError::OrderLost(reason));
         }
+        failpoint::hit(failpoint::ISSUED);
+        self.journal.enter(Phase::Downloading);
         let fullchain = patient(client, async || order.certificate().await).await?;
         let fullchain = fullchain
             .ok_or_else(|| AcmeError::Transport("the CA gave no certificate".to_owned()))?;
+        self.journal.enter(Phase::Verifying);
         let bundle = Bundle::parse(fullchain.as_bytes(), pending.key.as_bytes())?;
         bundle.check_names(&self.lineage.names)?;
         bundle.check_dates(UnixTime::now())?;
+        failpoint::hit(failpoint::DOWNLOADED);
         Ok(fullchain)
     }
 

@@ -244,8 +244,9 @@ fn status_of(
     let next = match (&view.waiting, view.decision, config.acme.run) {
         (_, Decision::Renew(reason), AcmeRun::Off) => format!("import a new one ({reason})"),
         (_, Decision::Wait(until), AcmeRun::Off) => format!("import a new one before {until}"),
-        (Some((until, _, detail)), Decision::Renew(_), _) => {
-            format!("next try at {until} after: {}", first_line(detail))
+        (Some(waiting), Decision::Renew(_), _) => {
+            let detail = first_line(&waiting.detail);
+            format!("next try at {} after: {detail}", waiting.until)
         }
         (None, Decision::Renew(reason), _) => format!("due now: {reason}"),
         (_, Decision::Wait(until), _) => format!("renewal at {until}"),

@@ -12,6 +12,8 @@ use super::Asked;
 use crate::acme::dns::{Output, Provider, Txt};
 use crate::acme::error::AcmeError;
 use crate::acme::propagation::{Place, Propagation};
+use crate::acme::state::{Journal, Phase};
+use crate::cert::failpoint;
 use crate::cert::lineage::Lineage;
 use crate::cert::store::{Debt, Store};
 use crate::config::{Acme, Challenge, DnsProvider};
@@ -57,6 +59,7 @@ impl<'a> Records<'a> {
         &mut self,
         asked: &[Asked],
         account: &str,
+        journal: &Journal<'_>,
         out: Output<'_>,
     ) -> Result<(), AcmeError> {
         self.provider.open().await?;
@@ -89,12 +92,15 @@ impl<'a> Records<'a> {
                     value: value.clone(),
                 };
                 self.store.owe(&self.lineage.name, &debt)?;
+                failpoint::hit(failpoint::RECORD_OWED);
                 self.provider
                     .add(&txt(&debt, &self.names, left), out)
                     .await?;
+                failpoint::hit(failpoint::RECORD_PUBLISHED);
             }
             places.push((place, values));
         }
+        journal.enter(Phase::Propagating);
         for (place, values) in &places {
             let waited = self.propagation.wait(place, values).await?;
             tracing::info!(
@@ -120,6 +126,9 @@ impl<'a> Records<'a> {
                 .provider
                 .remove(&txt(debt, &self.names, left), out)
                 .await;
+            if removed.is_ok() {
+                failpoint::hit(failpoint::RECORD_REMOVED);
+            }
             let settled = match removed {
                 Ok(()) => self.store.paid(lineage, debt).map_err(AcmeError::from),
                 Err(error) => Err(error.into()),

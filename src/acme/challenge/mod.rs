@@ -19,6 +19,8 @@ use super::client::Client;
 use super::dns::Output;
 use super::error::AcmeError;
 use super::order::{patient, settle};
+use super::state::{Journal, Phase};
+use crate::cert::failpoint;
 use crate::cert::lineage::Lineage;
 use crate::cert::store::Store;
 use crate::config::{Challenge, Config};
@@ -29,6 +31,7 @@ pub(super) struct Proof<'a> {
     client: &'a Client,
     store: &'a dyn Store,
     lineage: &'a Lineage,
+    journal: &'a Journal<'a>,
     kind: Kind<'a>,
 }
 
@@ -65,6 +68,7 @@ impl<'a> Proof<'a> {
         store: &'a dyn Store,
         lineage: &'a Lineage,
         client: &'a Client,
+        journal: &'a Journal<'a>,
     ) -> Result<Self, AcmeError> {
         let kind = match lineage.challenge {
             Challenge::Dns01 | Challenge::DnsAccount01 => {
@@ -79,6 +83,7 @@ impl<'a> Proof<'a> {
             client,
             store,
             lineage,
+            journal,
             kind,
         })
     }
@@ -103,16 +108,14 @@ impl<'a> Proof<'a> {
             tracing::info!("the CA needs no new proof");
             return self.settled(order).await;
         }
+        self.journal.enter(Phase::Presenting);
         let shown = match &mut self.kind {
-            Kind::Dns(records) => records.show(&asked, account, out).await,
+            Kind::Dns(records) => records.show(&asked, account, self.journal, out).await,
             Kind::Persist(persist) => persist.confirm(self.client, &asked, account).await,
-            Kind::Served(served) => served.show(&asked).await,
+            Kind::Served(served) => served.show(&asked, self.journal).await,
         };
         let proven = match shown {
-            Ok(()) => match self.offer(order).await {
-                Ok(()) => self.settled(order).await,
-                Err(error) => Err(error),
-            },
+            Ok(()) => self.validate(order).await,
             Err(error) => Err(error),
         };
         self.clean(out).await;
@@ -120,6 +123,16 @@ impl<'a> Proof<'a> {
             records.close().await;
         }
         proven
+    }
+
+    async fn validate(&self, order: &mut Order) -> Result<(), AcmeError> {
+        failpoint::hit(failpoint::RECORDS_VISIBLE);
+        self.journal.enter(Phase::Validating);
+        self.offer(order).await?;
+        failpoint::hit(failpoint::CHALLENGES_OFFERED);
+        self.settled(order).await?;
+        failpoint::hit(failpoint::VALIDATED);
+        Ok(())
     }
 
     /// Takes away what this run or an earlier one has made visible. What cannot be taken away now is left to the next

@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 
 use super::{Asked, alpn, http};
 use crate::acme::error::AcmeError;
+use crate::acme::state::{Journal, Phase};
 use crate::cert::answers::{Answer, Shown};
+use crate::cert::failpoint;
 use crate::cert::lineage::Lineage;
 use crate::cert::store::Store;
 use crate::config::{Challenge, Listen};
 
 /// For the proxy to take an answer up. It looks once a second.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// For one question to one listener.
 pub(super) const ANSWER: Duration = Duration::from_secs(3);
 /// Between two questions.
@@ -39,13 +41,19 @@ impl<'a> Served<'a> {
     }
 
     /// Hands the answers to the proxy and sees each of them served.
-    pub(super) async fn show(&self, asked: &[Asked]) -> Result<(), AcmeError> {
+    pub(super) async fn show(
+        &self,
+        asked: &[Asked],
+        journal: &Journal<'_>,
+    ) -> Result<(), AcmeError> {
         let mut answers = Vec::new();
         for one in asked {
             let answer = self.answer(one)?;
             self.store.put_answer(&answer)?;
             answers.push(answer);
         }
+        failpoint::hit(failpoint::RECORD_PUBLISHED);
+        journal.enter(Phase::Propagating);
         let start = Instant::now();
         for (one, answer) in asked.iter().zip(&answers) {
             for &listener in self.listeners() {

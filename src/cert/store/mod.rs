@@ -22,6 +22,7 @@ use crate::cert::answers::Answer;
 use crate::cert::bundle::{Bundle, BundleError};
 use crate::cert::lineage::Lineage;
 use crate::cert::live::Served;
+use crate::cert::sealed::Sealed;
 use crate::clock::UnixTime;
 use crate::host::Host;
 
@@ -210,17 +211,42 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// [`StoreError`].
     fn clear_pending(&self, lineage: &Host) -> Result<(), StoreError>;
 
-    /// The renewal's own state (a JSON text of [`crate::acme`]), if there is one.
+    /// The renewal's own state (a JSON text of [`crate::acme`]). A damaged one is told from a missing one, and the one
+    /// before it is there to fall back to.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn state(&self, lineage: &Host) -> Result<Option<Vec<u8>>, StoreError>;
+    fn state(&self, lineage: &Host) -> Result<Sealed, StoreError>;
 
     /// Replaces the renewal's own state.
     ///
     /// # Errors
     /// [`StoreError`].
     fn put_state(&self, lineage: &Host, state: &[u8]) -> Result<(), StoreError>;
+
+    /// What all lineages share: limits of the CA that are wider than one of them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn limits(&self) -> Result<Sealed, StoreError>;
+
+    /// Reads what all lineages share, lets `change` give the new text, and writes it, while nobody else does.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn change_limits(&self, change: &mut dyn FnMut(Sealed) -> Vec<u8>) -> Result<(), StoreError>;
+
+    /// Notes that the engine was at work at this time.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn beat(&self, now: UnixTime) -> Result<(), StoreError>;
+
+    /// When the engine was last at work; none if it never was.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn heartbeat(&self) -> Result<Option<UnixTime>, StoreError>;
 
     /// Writes down a TXT record before it is published.
     ///
