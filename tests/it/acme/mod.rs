@@ -1,4 +1,5 @@
-//! Certificates from a real ACME server (Pebble, strict) by DNS-01 through real DNS servers.
+//! Certificates from a real ACME server (Pebble, strict) through real DNS servers and the running proxy.
 
+mod challenges;
 mod fail;
 mod issue;
