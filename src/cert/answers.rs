@@ -15,6 +15,7 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
+use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
 use crate::host::Host;
@@ -124,10 +125,7 @@ impl Answers {
                     .map_err(|error| error.to_string())?;
                 let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
                     .map_err(|error| error.to_string())?;
-                let provider = aws_lc_rs::default_provider();
-                let pair = CertifiedKey::from_der(chain, key, &provider)
-                    .map_err(|error| error.to_string())?;
-                self.tls.insert(host, Arc::new(pair));
+                self.tls.insert(host, Arc::new(pair(chain, key)?));
             }
         }
         Ok(())
@@ -158,6 +156,25 @@ impl Answers {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// Certificate and key, proven to belong together. rustls cannot prove it here: it refuses the critical extension that
+/// such a certificate must have (RFC 8737 §3).
+fn pair(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<CertifiedKey, String> {
+    let provider = aws_lc_rs::default_provider();
+    let key = provider
+        .key_provider
+        .load_private_key(key)
+        .map_err(|error| error.to_string())?;
+    let leaf = chain.first().ok_or("there is no certificate")?;
+    let (_, leaf) = X509Certificate::from_der(leaf).map_err(|error| error.to_string())?;
+    if key.public_key().as_deref() != Some(leaf.public_key().raw) {
+        return Err("the key is not the certificate's".to_owned());
+    }
+    Ok(CertifiedKey::new(chain, key))
 }
 
 #[cfg(test)]

@@ -124,13 +124,14 @@ impl<'d> Reader<'d> {
             }
             None => Vec::new(),
         };
-        if tables.is_empty() {
-            return read(&mut Section::new(self, name, None, None));
-        }
+        let mut known = false;
         for table in tables {
             let offset = Some(table.span().start);
             match table.get_ref().as_table() {
-                Some(table) => read(&mut Section::new(self, name, Some(table), offset)),
+                Some(table) => {
+                    read(&mut Section::new(self, name, Some(table), offset));
+                    known = true;
+                }
                 None => {
                     let message = format!("a section is needed, not {}", kind(table.get_ref()));
                     let hint =
@@ -138,6 +139,9 @@ impl<'d> Reader<'d> {
                     self.report(offset, name, &message, &hint);
                 }
             }
+        }
+        if !known {
+            read(&mut Section::new(self, name, None, None));
         }
     }
 
