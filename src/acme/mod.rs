@@ -11,13 +11,18 @@
 //! before its time, also after a restart.
 
 mod account;
+pub mod alarm;
 pub mod ari;
 pub mod backoff;
 mod challenge;
 mod client;
+pub mod deploy;
 pub mod dns;
 mod error;
+pub mod event;
+pub mod health;
 pub mod limits;
+pub mod notices;
 mod order;
 pub mod propagation;
 pub mod renew;

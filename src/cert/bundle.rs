@@ -344,7 +344,8 @@ fn dns_names(leaf: &X509Certificate<'_>) -> Vec<CertName> {
     names
 }
 
-fn serial(leaf: &X509Certificate<'_>) -> String {
+/// A serial number, lower-case hexadecimal without separators.
+pub(crate) fn serial(leaf: &X509Certificate<'_>) -> String {
     let bytes = leaf.raw_serial();
     let bytes = bytes
         .strip_prefix(&[0])

@@ -7,7 +7,7 @@ use super::cert::{CertError, Verdict};
 use crate::acme::{self, Found, Seen};
 use crate::cert::lineage::Lineage;
 use crate::clock::UnixTime;
-use crate::config::{Challenge, Config};
+use crate::config::{CertOrigin, Challenge, Config};
 use crate::host::Host;
 
 /// What is asked of `persist-record`.
@@ -34,6 +34,9 @@ pub async fn persist_record(
     wish: Wish<'_>,
     out: &mut (dyn Write + Send),
 ) -> Result<Verdict, CertError> {
+    if matches!(config.certs, CertOrigin::Files(_)) {
+        return Err(CertError::NotOurs);
+    }
     let until = wish
         .days
         .map(|days| UnixTime::now().plus(Duration::from_secs(u64::from(days) * 86400)));

@@ -2,14 +2,13 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::path::Path;
 use std::time::Duration;
 
 use super::certificates::Challenge;
 use super::problem::Flaw;
 use super::reader::Reader;
 use super::secret::CredentialSource;
-use super::section::{Section, Words};
+use super::section::Section;
 use super::value;
 
 /// How the TXT records of DNS-01 are published.
@@ -146,7 +145,12 @@ impl Dns {
         );
         let (resolvers, nameservers) = read_servers(&mut section);
         let (listen, name_server) = read_responder(&mut section);
-        let command = read_command(&mut section, base);
+        let command = section.maybe_command(
+            "command",
+            "required for `exec`",
+            "The hook that `exec` calls: a program, or a list of program and arguments",
+            "write `command = [\"/usr/local/bin/dns-hook\", \"--flag\"]`",
+        );
         if !section.is_present() {
             return None;
         }
@@ -155,10 +159,8 @@ impl Dns {
             None if section.has("provider") => return None,
             None if !challenge.needs_provider() => ProviderName::None,
             None => {
-                section.missing(
-                    "provider",
-                    "write `provider = \"digitalocean\"` or another one below `[acme.dns]`",
-                );
+                let hint = "write `provider = \"digitalocean\"` or another one below `[acme.dns]`";
+                section.missing("provider", hint);
                 return None;
             }
         };
@@ -178,11 +180,10 @@ impl Dns {
             ProviderName::Manual => DnsProvider::Manual,
             ProviderName::None => DnsProvider::None,
         };
-        let propagation_floor = Duration::from_secs(propagation_seconds);
         Some(Self {
             provider,
             zone,
-            propagation_floor,
+            propagation_floor: Duration::from_secs(propagation_seconds),
             propagation_timeout,
             resolvers,
             nameservers,
@@ -238,46 +239,6 @@ fn parse_resolver(text: &str) -> Result<SocketAddr, Flaw> {
         .map(|address| SocketAddr::new(address, 53));
     let address = address.or_else(|_with_port| text.parse());
     address.map_err(|_neither| Flaw::new("not an address", "write `9.9.9.9` or `9.9.9.9:53`"))
-}
-
-/// Program and arguments; a text is a program without any.
-fn read_command(section: &mut Section<'_, '_>, base: &Path) -> Option<Vec<String>> {
-    let example = "write `command = [\"/usr/local/bin/dns-hook\", \"--flag\"]`";
-    let words = section.maybe_words(
-        "command",
-        "required for `exec`",
-        "The hook that `exec` calls: a program, or a list of program and arguments",
-    )?;
-    let words = match words {
-        Words::One(text) if text.contains(char::is_whitespace) => {
-            section.refuse(
-                "command",
-                "a string is the program alone, without arguments",
-                example,
-            );
-            return None;
-        }
-        Words::One(program) => vec![program],
-        Words::Many(words) => words,
-    };
-    let (program, arguments) = words
-        .split_first()
-        .filter(|(program, _)| !program.is_empty())
-        .or_else(|| {
-            section.refuse("command", "the program is missing", example);
-            None
-        })?;
-    // Without a `/` it is looked for in `PATH`, as everywhere.
-    let program = if program.contains('/') {
-        base.join(program).display().to_string()
-    } else {
-        program.clone()
-    };
-    Some(
-        std::iter::once(program)
-            .chain(arguments.iter().cloned())
-            .collect(),
-    )
 }
 
 /// Refuses keys of other providers and asks for the ones that this provider needs.

@@ -10,6 +10,7 @@ mod acme;
 mod certificates;
 mod dns;
 mod file;
+mod files;
 mod http;
 mod limits;
 mod listen;
@@ -30,10 +31,11 @@ mod tests;
 
 use std::path::PathBuf;
 
-pub use self::acme::{Acme, AcmeRun};
+pub use self::acme::{Acme, AcmeRun, DeployProbe};
 pub use self::certificates::{Certificate, Challenge};
 pub use self::dns::{Dns, DnsProvider};
 pub use self::file::{ConfigError, reference, reference_markdown};
+pub use self::files::{CertOrigin, PairFiles};
 pub use self::http::{Hsts, Http};
 pub use self::limits::Limits;
 pub use self::listen::{AdminAddress, Listen};
@@ -53,6 +55,8 @@ pub struct Config {
     pub domains: Vec<Host>,
     /// Where certificates, ACME accounts and pending orders live. Default `/var/lib/portico`.
     pub state_dir: PathBuf,
+    /// Where the certificates in service come from. Default [`CertOrigin::Acme`].
+    pub certs: CertOrigin,
     /// Sockets.
     pub listen: Listen,
     /// Where certificates come from.

@@ -7,15 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
+use super::Bound;
 use super::admin::AdminSource;
+use super::certs::{self, Faults};
 use super::control::Outcome;
-use super::{Bound, certs};
 use crate::cert::live::Live;
 use crate::clock::UnixTime;
 use crate::config::Config;
 use crate::snapshot::Current;
 use crate::telemetry::access::AccessLog;
-use crate::telemetry::metrics::{CertificateFacts, Facts, Metrics};
+use crate::telemetry::metrics::{CertificateFacts, EngineFacts, Facts, Metrics};
 
 /// Everything there is to tell.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub struct Status {
     metrics: Metrics,
     current: Arc<Current>,
     live: Arc<Live>,
+    faults: Arc<Faults>,
     access_log: Arc<AccessLog>,
     started: UnixTime,
     workers: usize,
@@ -43,13 +45,14 @@ impl Status {
         bound: &Bound,
         metrics: Metrics,
         current: Arc<Current>,
-        live: Arc<Live>,
+        (live, faults): (Arc<Live>, Arc<Faults>),
         access_log: Arc<AccessLog>,
     ) -> Self {
         Self {
             metrics,
             current,
             live,
+            faults,
             access_log,
             started: UnixTime::now(),
             workers,
@@ -138,6 +141,7 @@ impl Status {
                 "seconds_left": served.not_after.seconds_since(now),
                 "generation": served.generation,
                 "placeholder": served.placeholder,
+                "fault": self.faults.of(&served.lineage),
             })
         });
         rows.collect()
@@ -192,8 +196,12 @@ impl AdminSource for Status {
             .iter()
             .map(|served| CertificateFacts {
                 lineage: &served.lineage,
+                serial: &served.serial,
+                not_before: served.not_before,
                 not_after: served.not_after,
                 placeholder: served.placeholder,
+                load_failed: self.faults.of(&served.lineage).is_some(),
+                generation: (served.generation > 0).then_some(served.generation),
             })
             .collect();
         let mut out = String::new();
@@ -208,6 +216,7 @@ impl AdminSource for Status {
                 reloads_failed: self.reloads_failed.load(Relaxed),
                 access_log_lost: self.access_log.lost(),
                 certificates: &certificates,
+                engine: &EngineFacts::default(),
             },
         );
         // Prometheus' text format ends with a line feed.

@@ -5,10 +5,11 @@
 //! validation counts at the CA. That the CA comes to the same listeners (ports 80 and 443 of the name's address) is for
 //! the operator to arrange.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::{Asked, alpn, http};
+use crate::acme::deploy::reachable;
 use crate::acme::error::AcmeError;
 use crate::acme::state::{Journal, Phase};
 use crate::cert::answers::{Answer, Shown};
@@ -100,22 +101,20 @@ impl<'a> Served<'a> {
         listener: SocketAddr,
         start: Instant,
     ) -> Result<(), AcmeError> {
+        let address = reachable(&listener);
         loop {
-            let mut reason = String::new();
-            for address in reachable(listener) {
-                let seen = match &answer.shown {
-                    Shown::Http { key_authorization } => {
-                        http::probe(address, &one.host, &one.token, key_authorization).await
-                    }
-                    Shown::Tls { certificate, .. } => {
-                        alpn::probe(address, &one.host, certificate).await
-                    }
-                };
-                match seen {
-                    Ok(()) => return Ok(()),
-                    Err(why) => reason = format!("{address}: {why}"),
+            let seen = match &answer.shown {
+                Shown::Http { key_authorization } => {
+                    http::probe(address, &one.host, &one.token, key_authorization).await
                 }
-            }
+                Shown::Tls { certificate, .. } => {
+                    alpn::probe(address, &one.host, certificate).await
+                }
+            };
+            let Err(why) = seen else {
+                return Ok(());
+            };
+            let reason = format!("{address}: {why}");
             if start.elapsed() > PATIENCE {
                 return Err(self.not_served(one, &reason));
             }
@@ -133,21 +132,4 @@ impl<'a> Served<'a> {
             PATIENCE.as_secs(),
         ))
     }
-}
-
-/// Where a client on this machine finds a listener; `[::]` may stand for IPv4 alone, or for both.
-fn reachable(listener: SocketAddr) -> Vec<SocketAddr> {
-    let (v4, v6) = (
-        IpAddr::from(Ipv4Addr::LOCALHOST),
-        IpAddr::from(Ipv6Addr::LOCALHOST),
-    );
-    let addresses = match listener.ip() {
-        IpAddr::V4(address) if address.is_unspecified() => vec![v4],
-        IpAddr::V6(address) if address.is_unspecified() => vec![v4, v6],
-        address => vec![address],
-    };
-    addresses
-        .into_iter()
-        .map(|address| SocketAddr::new(address, listener.port()))
-        .collect()
 }

@@ -21,6 +21,8 @@ ca_file = "../pebble.pem"
 profile = "shortlived"
 challenge = "dns-account-01"
 run = "daemon"
+on_event = "cert-event"
+deploy_probe = "off"
 [acme.dns]
 provider = "rfc2136"
 credentials = "credential:dns"
@@ -106,6 +108,8 @@ fn every_key_of_the_edge_arrives() {
             profile: Some("shortlived".to_owned()),
             challenge: Challenge::DnsAccount01,
             run: AcmeRun::Daemon,
+            on_event: Some(vec!["cert-event".to_owned()]),
+            deploy_probe: DeployProbe::Off,
             dns: Some(Dns {
                 provider: DnsProvider::Rfc2136 {
                     credentials: CredentialSource::Systemd("dns".to_owned()),

@@ -3,6 +3,7 @@
 mod acme;
 mod arbitrary;
 mod certificates;
+mod files;
 mod good;
 mod samples;
 mod shape;

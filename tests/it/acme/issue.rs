@@ -12,8 +12,8 @@ use portico::cert::store::file::FileStore;
 use portico::cli::cert::{self, Order, Verdict};
 use portico::clock::UnixTime;
 use portico::config::{
-    Acme, AcmeRun, Challenge, Config, Dns, DnsProvider, Http, Limits, Listen, Log, Server, Tenants,
-    Upstream,
+    Acme, AcmeRun, CertOrigin, Challenge, Config, DeployProbe, Dns, DnsProvider, Http, Limits,
+    Listen, Log, Server, Tenants, Upstream,
 };
 use portico::host::Host;
 use tempfile::TempDir;
@@ -45,6 +45,7 @@ pub(super) fn config(
     Config {
         domains: vec![host("example.test")],
         state_dir: state.to_owned(),
+        certs: CertOrigin::Acme,
         listen: Listen::default(),
         acme: Acme {
             email: Some("ops@example.test".to_owned()),
@@ -53,6 +54,8 @@ pub(super) fn config(
             profile: None,
             challenge: Challenge::Dns01,
             run: AcmeRun::Timer,
+            on_event: None,
+            deploy_probe: DeployProbe::Off,
             dns: Some(Dns {
                 provider,
                 zone: None,
