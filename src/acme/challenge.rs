@@ -81,6 +81,7 @@ impl Desk<'_> {
             waited_ms = waited.as_millis(),
             "every authoritative server shows the records"
         );
+        self.journal.change(|state| state.waits.note(waited))?;
         failpoint::hit(failpoint::RECORDS_VISIBLE);
         self.journal.enter(Phase::Validating);
         offer(self.client, order).await?;

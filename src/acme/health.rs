@@ -9,9 +9,11 @@ use serde::{Serialize, Serializer};
 
 use super::alarm::{self, Dates, Level};
 use super::error::{AcmeError, Class};
+use super::limits::Limits;
 use super::notices::Notices;
 use super::renew::{self, View};
 use super::schedule::Decision;
+use super::state::State;
 use crate::cert::bundle::{self, Bundle};
 use crate::cert::files::Files;
 use crate::cert::store::file::FileStore;
@@ -82,6 +84,49 @@ pub struct Failure {
     pub until: UnixTime,
 }
 
+/// What a lineage shows beyond its [`Health`], for metrics: the engine's own notes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notes {
+    /// What the engine remembers.
+    pub state: State,
+    /// What all lineages share.
+    pub limits: Limits,
+    /// When the engine was last at work on any lineage.
+    pub heartbeat: Option<UnixTime>,
+    /// What an operator has been told.
+    pub notices: Notices,
+}
+
+/// Health and notes of one lineage, as one look; without notes if another program renews.
+///
+/// # Errors
+/// [`AcmeError`] if the store cannot be read at all.
+pub fn look(
+    config: &Config,
+    store: &FileStore,
+    domain: &Host,
+    now: UnixTime,
+) -> Result<(Health, Option<Notes>), AcmeError> {
+    match &config.certs {
+        CertOrigin::Files(files) => {
+            let files = Files::new(files.clone());
+            Ok((of_files(&files, domain, now), None))
+        }
+        CertOrigin::Acme => {
+            let view = renew::view(config, store, domain, now)?;
+            let notices = Notices::read(store, domain);
+            let health = of_view(config, &view, &notices, domain, now);
+            let notes = Notes {
+                state: view.state,
+                limits: view.limits,
+                heartbeat: view.heartbeat,
+                notices,
+            };
+            Ok((health, Some(notes)))
+        }
+    }
+}
+
 /// The state of all lineages, in the order of the configuration.
 ///
 /// # Errors
@@ -104,14 +149,7 @@ pub fn of(
     domain: &Host,
     now: UnixTime,
 ) -> Result<Health, AcmeError> {
-    match &config.certs {
-        CertOrigin::Files(files) => Ok(of_files(&Files::new(files.clone()), domain, now)),
-        CertOrigin::Acme => {
-            let view = renew::view(config, store, domain, now)?;
-            let notices = Notices::read(store, domain);
-            Ok(of_view(config, &view, &notices, domain, now))
-        }
-    }
+    look(config, store, domain, now).map(|(health, _)| health)
 }
 
 fn of_files(files: &Files, domain: &Host, now: UnixTime) -> Health {
