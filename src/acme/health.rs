@@ -60,7 +60,9 @@ pub struct Health {
     pub renew_at: Option<UnixTime>,
     /// The last try that failed, if none has succeeded since.
     pub failure: Option<Failure>,
-    /// How near the end is, and what else is wrong.
+    /// How near the end is.
+    pub near: Level,
+    /// How near the end is or how bad it is what else is wrong, whichever is worse.
     pub level: Level,
     /// What is wrong, a line each.
     pub problems: Vec<String>,
@@ -158,7 +160,8 @@ fn of_files(files: &Files, domain: &Host, now: UnixTime) -> Health {
         Err(error) => (None, Some(error.to_string())),
     };
     let mut health = Health::new(domain, bundle.as_ref(), now);
-    health.level = health.nearness(now, None);
+    health.near = health.nearness(now, None);
+    health.level = health.near;
     health.next = match (&bundle, fault) {
         (Some(bundle), _) => {
             health.note_missing_names(domain, bundle);
@@ -187,7 +190,8 @@ fn of_view(
     if !off {
         health.renew_at = view.renew_at;
     }
-    health.level = health.nearness(now, health.renew_at);
+    health.near = health.nearness(now, health.renew_at);
+    health.level = health.near;
     if let (Some(waiting), Decision::Renew(_), false) = (&view.waiting, view.decision, off) {
         let (detail, hint) = split_hint(&waiting.detail);
         // Nobody but the operator can end this, so there is no time to lose.
@@ -285,6 +289,7 @@ impl Health {
             generation: None,
             renew_at: None,
             failure: None,
+            near: Level::Fine,
             level: Level::Fine,
             problems: Vec::new(),
             next: String::new(),

@@ -50,10 +50,7 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
 }
 
 /// Starts what `begin` makes, again and again: the renewals have no good end. `pause` waits.
-fn supervise(
-    begin: impl Fn() -> io::Result<JoinHandle<()>>,
-    mut pause: impl FnMut(Duration),
-) {
+fn supervise(begin: impl Fn() -> io::Result<JoinHandle<()>>, mut pause: impl FnMut(Duration)) {
     let mut wait = FIRST_PAUSE;
     loop {
         let began = Instant::now();

@@ -186,27 +186,26 @@ fn announce(new: &Served, old: Option<&Served>) {
     );
 }
 
-/// Whether every domain has a real certificate in force; what is missing otherwise.
+/// Whether every domain has a real certificate in force; what is missing otherwise, and what `next` says of it.
 #[must_use]
-pub fn missing(live: &Live, now: UnixTime) -> Vec<String> {
+pub fn missing(live: &Live, now: UnixTime, next: impl Fn(&str) -> String) -> Vec<String> {
     let table = live.table();
     table
         .all()
         .iter()
         .filter_map(|served| {
             let name = &served.lineage;
-            if served.placeholder {
-                Some(format!(
-                    "no certificate for `{name}` yet; run `portico cert issue`"
-                ))
+            let what = if served.placeholder {
+                format!("no certificate for `{name}` yet")
             } else if served.not_after <= now {
-                Some(format!(
-                    "the certificate for `{name}` expired at {}; run `portico cert renew`",
+                format!(
+                    "the certificate for `{name}` expired at {}",
                     served.not_after
-                ))
+                )
             } else {
-                None
-            }
+                return None;
+            };
+            Some(format!("{what}; {}", next(name)))
         })
         .collect()
 }

@@ -170,7 +170,14 @@ impl Status {
 
 impl AdminSource for Status {
     fn ready(&self) -> Result<(), Vec<String>> {
-        let mut reasons = certs::missing(&self.live, UnixTime::now());
+        let mut reasons = certs::missing(&self.live, UnixTime::now(), |lineage| {
+            let look = self.renewals.look();
+            let health = look.health.iter().find(|health| health.domain == lineage);
+            health.map_or_else(
+                || "run `portico cert status`".to_owned(),
+                |health| health.next.clone(),
+            )
+        });
         if self.live.table().all().is_empty() {
             reasons.push("no certificate is loaded".to_owned());
         }
