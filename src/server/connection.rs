@@ -45,6 +45,7 @@ pub async fn serve(
     let activity = Activity::new(&context.timers, waits);
     let socket = Socket::new(stream, activity.clone());
     let Some(acceptor) = tls else {
+        activity.handshake_done();
         let conn = ClientConn::new(open, info, None, activity);
         return http1::serve(conn, socket).await;
     };

@@ -53,7 +53,7 @@ async fn records_that_the_log_cannot_take_are_counted_as_dropped() {
     assert_eq!(site.portico.metric(dropped), 0.0);
     let mut connection = site
         .edge
-        .connect(Protocol::Http1, "acme.example.test")
+        .connect(Protocol::Http2, "acme.example.test")
         .await;
     let long = format!("/{}", "x".repeat(7_000));
     let mut sent = 0;

@@ -13,6 +13,7 @@ pub(crate) mod body;
 pub(crate) mod child;
 pub(crate) mod curl;
 pub(crate) mod dns;
+pub(crate) mod fault_proxy;
 pub(crate) mod gunicorn;
 pub(crate) mod http;
 pub(crate) mod knot;

@@ -173,6 +173,11 @@ impl Pebble {
         }
     }
 
+    /// Its ACME listener.
+    pub(crate) fn address(&self) -> SocketAddr {
+        port::local(self.acme)
+    }
+
     /// For `[acme] directory`.
     pub(crate) fn directory_url(&self) -> String {
         format!("https://127.0.0.1:{}/dir", self.acme)
