@@ -220,10 +220,16 @@ fn announce(new: &Served, old: Option<&Served>) {
     );
 }
 
-/// Whether every one of `domains` has a real certificate in force; what is missing otherwise. Certificates of single
-/// names do not count: some of them can be obtained only while clients, and so the CA, are let in.
+/// Whether every one of `domains` has a real certificate in force; what is missing otherwise, and what `next` says of
+/// it. Certificates of single names do not count: some of them can be obtained only while clients, and so the CA, are
+/// let in.
 #[must_use]
-pub fn missing(live: &Live, domains: &[Host], now: UnixTime) -> Vec<String> {
+pub fn missing(
+    live: &Live,
+    domains: &[Host],
+    now: UnixTime,
+    next: impl Fn(&str) -> String,
+) -> Vec<String> {
     let table = live.table();
     let own = |lineage: &str| domains.iter().any(|domain| domain.as_str() == lineage);
     table
@@ -232,18 +238,17 @@ pub fn missing(live: &Live, domains: &[Host], now: UnixTime) -> Vec<String> {
         .filter(|served| own(&served.lineage))
         .filter_map(|served| {
             let name = &served.lineage;
-            if served.placeholder {
-                Some(format!(
-                    "no certificate for `{name}` yet; run `portico cert issue`"
-                ))
+            let what = if served.placeholder {
+                format!("no certificate for `{name}` yet")
             } else if served.not_after <= now {
-                Some(format!(
-                    "the certificate for `{name}` expired at {}; run `portico cert renew`",
+                format!(
+                    "the certificate for `{name}` expired at {}",
                     served.not_after
-                ))
+                )
             } else {
-                None
-            }
+                return None;
+            };
+            Some(format!("{what}; {}", next(name)))
         })
         .collect()
 }

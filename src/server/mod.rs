@@ -9,6 +9,7 @@ pub mod certs;
 pub mod connection;
 pub mod control;
 pub mod reload;
+pub mod renewals;
 pub mod status;
 pub mod systemd;
 pub mod worker;

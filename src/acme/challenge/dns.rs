@@ -108,6 +108,7 @@ impl<'a> Records<'a> {
                 waited_ms = waited.as_millis(),
                 "every authoritative server shows the records"
             );
+            journal.change(|state| state.waits.note(waited))?;
         }
         Ok(())
     }
