@@ -88,7 +88,7 @@ pub(super) async fn open(
     {
         let contact = format!("mailto:{email}");
         // The certificate matters more than the address.
-        match account.update_contacts(&[&contact]).await {
+        match patient(client, async || account.update_contacts(&[&contact]).await).await {
             Ok(()) => {
                 saved.contact.clone_from(&config.email);
                 write(&path, &saved)?;
