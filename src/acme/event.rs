@@ -46,7 +46,7 @@ pub struct Event {
     pub lineage: String,
     /// When.
     pub time: String,
-    /// How near the end is.
+    /// How near the end is, or how bad what else is wrong.
     pub level: Level,
     /// The class of the failure, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]

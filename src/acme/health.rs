@@ -9,11 +9,14 @@ use serde::{Serialize, Serializer};
 
 use super::alarm::{self, Dates, Level};
 use super::error::{AcmeError, Class};
+use super::limits::Limits;
 use super::notices::Notices;
 use super::renew::{self, View};
 use super::schedule::Decision;
-use crate::cert::bundle::{self, Bundle};
+use super::state::State;
+use crate::cert::bundle::Bundle;
 use crate::cert::files::Files;
+use crate::cert::lineage::Lineage;
 use crate::cert::store::file::FileStore;
 use crate::clock::UnixTime;
 use crate::config::{AcmeRun, CertOrigin, Config};
@@ -58,7 +61,9 @@ pub struct Health {
     pub renew_at: Option<UnixTime>,
     /// The last try that failed, if none has succeeded since.
     pub failure: Option<Failure>,
-    /// How near the end is, and what else is wrong.
+    /// How near the end is.
+    pub near: Level,
+    /// How near the end is or how bad it is what else is wrong, whichever is worse.
     pub level: Level,
     /// What is wrong, a line each.
     pub problems: Vec<String>,
@@ -82,15 +87,59 @@ pub struct Failure {
     pub until: UnixTime,
 }
 
+/// What a lineage shows beyond its [`Health`], for metrics: the engine's own notes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notes {
+    /// What the engine remembers.
+    pub state: State,
+    /// What all lineages share.
+    pub limits: Limits,
+    /// When the engine was last at work on any lineage.
+    pub heartbeat: Option<UnixTime>,
+    /// What an operator has been told.
+    pub notices: Notices,
+}
+
+/// Health and notes of one lineage, as one look; without notes if another program renews.
+///
+/// # Errors
+/// [`AcmeError`] if the store cannot be read at all.
+pub fn look(
+    config: &Config,
+    store: &FileStore,
+    domain: &Host,
+    now: UnixTime,
+) -> Result<(Health, Option<Notes>), AcmeError> {
+    match &config.certs {
+        CertOrigin::Files(files) => {
+            let files = Files::new(files.clone());
+            let lineage = Lineage::of(config, domain);
+            Ok((of_files(&files, &lineage, now), None))
+        }
+        CertOrigin::Acme => {
+            let view = renew::view(config, store, domain, now)?;
+            let notices = Notices::read(store, domain);
+            let health = of_view(config, &view, &notices, domain, now);
+            let notes = Notes {
+                state: view.state,
+                limits: view.limits,
+                heartbeat: view.heartbeat,
+                notices,
+            };
+            Ok((health, Some(notes)))
+        }
+    }
+}
+
 /// The state of all lineages, in the order of the configuration.
 ///
 /// # Errors
 /// [`AcmeError`] if the store cannot be read at all.
 pub fn all(config: &Config, now: UnixTime) -> Result<Vec<Health>, AcmeError> {
     let store = FileStore::new(&config.state_dir);
-    let domains = config.domains.iter();
-    domains
-        .map(|domain| of(config, &store, domain, now))
+    Lineage::all(config)
+        .iter()
+        .map(|lineage| of(config, &store, &lineage.name, now))
         .collect()
 }
 
@@ -104,26 +153,21 @@ pub fn of(
     domain: &Host,
     now: UnixTime,
 ) -> Result<Health, AcmeError> {
-    match &config.certs {
-        CertOrigin::Files(files) => Ok(of_files(&Files::new(files.clone()), domain, now)),
-        CertOrigin::Acme => {
-            let view = renew::view(config, store, domain, now)?;
-            let notices = Notices::read(store, domain);
-            Ok(of_view(config, &view, &notices, domain, now))
-        }
-    }
+    look(config, store, domain, now).map(|(health, _)| health)
 }
 
-fn of_files(files: &Files, domain: &Host, now: UnixTime) -> Health {
+fn of_files(files: &Files, lineage: &Lineage, now: UnixTime) -> Health {
+    let domain = &lineage.name;
     let (bundle, fault) = match files.load(domain) {
         Ok(bundle) => (Some(bundle), None),
         Err(error) => (None, Some(error.to_string())),
     };
     let mut health = Health::new(domain, bundle.as_ref(), now);
-    health.level = health.nearness(now, None);
+    health.near = health.nearness(now, None);
+    health.level = health.near;
     health.next = match (&bundle, fault) {
         (Some(bundle), _) => {
-            health.note_missing_names(domain, bundle);
+            health.note_missing_names(lineage, bundle);
             "renewed by another program (`certs = \"files\"`)".to_owned()
         }
         (None, fault) => {
@@ -149,7 +193,8 @@ fn of_view(
     if !off {
         health.renew_at = view.renew_at;
     }
-    health.level = health.nearness(now, health.renew_at);
+    health.near = health.nearness(now, health.renew_at);
+    health.level = health.near;
     if let (Some(waiting), Decision::Renew(_), false) = (&view.waiting, view.decision, off) {
         let (detail, hint) = split_hint(&waiting.detail);
         // Nobody but the operator can end this, so there is no time to lose.
@@ -247,6 +292,7 @@ impl Health {
             generation: None,
             renew_at: None,
             failure: None,
+            near: Level::Fine,
             level: Level::Fine,
             problems: Vec::new(),
             next: String::new(),
@@ -271,8 +317,8 @@ impl Health {
         self.problems.push(problem);
     }
 
-    fn note_missing_names(&mut self, domain: &Host, bundle: &Bundle) {
-        if let Err(error) = bundle.check_names(&bundle::names_of(domain)) {
+    fn note_missing_names(&mut self, lineage: &Lineage, bundle: &Bundle) {
+        if let Err(error) = bundle.check_names(&lineage.names) {
             self.worry(Level::Warning, split_hint(&error.to_string()).0);
         }
     }

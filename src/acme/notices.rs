@@ -43,8 +43,10 @@ pub struct Deploy {
 /// What a run has done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Happened {
-    /// Nothing was due, or the next try is held back.
+    /// Nothing was done: the next try is held back, or another process is at work.
     Nothing,
+    /// Nothing is due, so nothing fails any more: somebody has put a good certificate there.
+    Settled,
     /// A new certificate is stored.
     Renewed,
     /// A try failed.
@@ -124,6 +126,7 @@ impl Notices {
         let mut kinds = Vec::new();
         match happened {
             Happened::Nothing => {}
+            Happened::Settled => self.failing = false,
             Happened::Renewed => {
                 self.failing = false;
                 kinds.push(Kind::Renewed);
@@ -185,7 +188,13 @@ mod tests {
             ..Notices::default()
         };
         assert_eq!(
-            notices.ran(Happened::Nothing, Level::Fine),
+            notices.ran(Happened::Settled, Level::Fine),
+            [Kind::Recovered]
+        );
+        notices.failing = true;
+        assert_eq!(notices.ran(Happened::Nothing, Level::Fine), []);
+        assert_eq!(
+            notices.ran(Happened::Settled, Level::Fine),
             [Kind::Recovered]
         );
     }

@@ -39,7 +39,8 @@ pub fn happened(ended: &Result<Outcome, AcmeError>) -> Ended {
             None,
             format!("a new certificate: {reason}"),
         ),
-        Ok(_) => (Happened::Nothing, None, String::new()),
+        Ok(Outcome::NotDue { .. }) => (Happened::Settled, None, String::new()),
+        Ok(Outcome::Waiting { .. } | Outcome::Busy) => (Happened::Nothing, None, String::new()),
         Err(error) => {
             let class = error.class();
             let happened = if class == Class::Blocked {
@@ -107,7 +108,7 @@ impl<'a> Aftermath<'a> {
                 return verdict;
             }
         };
-        kinds.extend(notices.ran(ended.happened, health.level));
+        kinds.extend(notices.ran(ended.happened, health.near));
         if notices != before {
             notices.write(self.store, domain);
         }
