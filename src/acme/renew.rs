@@ -274,3 +274,42 @@ fn note(
     }
     Ok(())
 }
+<<<<<<< HEAD
+=======
+
+fn left(stored: &Stored, now: UnixTime) -> Left {
+    let bundle = &stored.bundle;
+    let seconds = |length: i64| Duration::from_secs(length.max(0).unsigned_abs());
+    Left {
+        remaining: seconds(bundle.not_after().seconds_since(now)),
+        lifetime: seconds(bundle.not_after().seconds_since(bundle.not_before())),
+    }
+}
+
+/// Changes with the settings of `[acme]` and `[[certificates]]` and with the credentials file; none for a reader that cannot see the latter.
+fn fingerprint(config: &Config) -> Option<u64> {
+    let path = config.acme.dns.as_ref().and_then(credentials);
+    let credentials = match path.map(std::fs::read) {
+        None => None,
+        Some(Ok(content)) => Some(zeroize::Zeroizing::new(content)),
+        Some(Err(error)) if error.kind() == std::io::ErrorKind::PermissionDenied => return None,
+        Some(Err(_)) => None,
+    };
+    // The content, not the file's age: systemd makes a new copy for each run.
+    let settings = format!("{:?} {:?}", config.acme, config.certificates);
+    let all = (settings, credentials.as_deref());
+    Some(foldhash::fast::FixedState::default().hash_one(all))
+}
+
+fn credentials(dns: &Dns) -> Option<PathBuf> {
+    match &dns.provider {
+        DnsProvider::Rfc2136 { credentials } | DnsProvider::DigitalOcean { credentials } => {
+            credentials.path()
+        }
+        DnsProvider::Responder { .. }
+        | DnsProvider::Exec { .. }
+        | DnsProvider::Manual
+        | DnsProvider::None => None,
+    }
+}
+>>>>>>> chal
