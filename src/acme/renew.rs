@@ -188,6 +188,7 @@ pub async fn renew(
     let Some(lock) = store.lock(domain)? else {
         return Ok(Outcome::Busy);
     };
+    store.mend(domain)?;
     let now = UnixTime::now();
     store.beat(now)?;
     let journal = Journal::open(store, domain)?;
@@ -201,6 +202,12 @@ pub async fn renew(
         journal: &journal,
     };
     let view = view(config, store, domain, now)?;
+    // A run that died after it had stored the certificate left its order behind.
+    if let (Some(stored), Ok(Some(pending))) = (&view.stored, store.pending(domain))
+        && stored.bundle.has_key(pending.key.as_bytes())
+    {
+        store.clear_pending(domain)?;
+    }
     let reason = match (trigger, view.decision) {
         (Trigger::Force, Decision::Wait(_)) => Reason::Forced,
         (_, Decision::Renew(reason)) => reason,

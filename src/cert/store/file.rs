@@ -88,6 +88,27 @@ impl Store for FileStore {
         last.map_or(Ok(None), Err)
     }
 
+    fn mend(&self, lineage: &Host) -> Result<(), StoreError> {
+        let path = self.lineage(lineage);
+        let link = path.join("current");
+        let usable = |target: PathBuf| {
+            Generation::at(&path.join(target)).is_ok_and(|current| current.load().is_ok())
+        };
+        if fs::read_link(&link).is_ok_and(usable) {
+            return Ok(());
+        }
+        let mut newest_first = generations(&path)?.into_iter().rev();
+        let good = newest_first.find(|generation| generation.load().is_ok());
+        let name = good.as_ref().and_then(|good| good.path.file_name());
+        let Some(name) = name else {
+            return Ok(());
+        };
+        set_aside(&link)?;
+        disk::switch_link(&link, &Path::new("gen").join(name)).map_err(failed("switch", &link))?;
+        tracing::warn!(%lineage, generation = %name.display(), "the newest good certificate is current again");
+        Ok(())
+    }
+
     fn put(&self, lineage: &Host, new: &NewGeneration) -> Result<Stored, StoreError> {
         let path = self.made(lineage)?;
         let bundle =
