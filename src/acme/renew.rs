@@ -17,8 +17,9 @@ use super::limits::{Block, Limits, Scope};
 use super::order::Job;
 use super::schedule::{self, Decision, Facts, Reason};
 use super::state::{Journal, Phase, State};
+use crate::cert::failpoint;
+use crate::cert::lineage::Lineage;
 use crate::cert::store::{Store, Stored};
-use crate::cert::{bundle, failpoint};
 use crate::clock::UnixTime;
 use crate::config::{Config, Dns, DnsProvider};
 use crate::host::Host;
@@ -105,7 +106,7 @@ impl View {
     }
 }
 
-/// Looks at a lineage.
+/// Looks at the lineage of the configuration that is called `domain`.
 ///
 /// # Errors
 /// [`AcmeError`] if the store cannot be read at all; a damaged certificate counts as a missing one.
@@ -115,6 +116,16 @@ pub fn view(
     domain: &Host,
     now: UnixTime,
 ) -> Result<View, AcmeError> {
+    view_lineage(config, store, &Lineage::of(config, domain), now)
+}
+
+fn view_lineage(
+    config: &Config,
+    store: &dyn Store,
+    lineage: &Lineage,
+    now: UnixTime,
+) -> Result<View, AcmeError> {
+    let domain = &lineage.name;
     let stored = match store.load(domain) {
         Ok(stored) => stored,
         Err(error) => {
@@ -124,7 +135,7 @@ pub fn view(
     };
     let state = State::load(store, domain)?;
     let limits = Limits::load(store)?;
-    let decision = decide(config, stored.as_ref(), &state, domain, now);
+    let decision = decide(config, stored.as_ref(), &state, lineage, now);
     let renew_at = stored
         .as_ref()
         .map(|stored| schedule::renewal(&facts(stored, &state)).0);
@@ -170,7 +181,7 @@ fn waiting(
         .max_by_key(|waiting| waiting.until)
 }
 
-/// Does what is due for one domain.
+/// Does what is due for the lineage of the configuration that is called `domain`.
 ///
 /// # Errors
 /// [`AcmeError`]; the failure is noted in the store, so that the next run knows when to try again.
@@ -181,10 +192,21 @@ pub async fn renew(
     trigger: Trigger,
     out: Output<'_>,
 ) -> Result<Outcome, AcmeError> {
-    let dns = config.acme.dns.as_ref().ok_or_else(|| {
-        let text = "no DNS provider is configured\nhint: add [acme.dns] with `provider`, or import a certificate";
-        AcmeError::Config(text.to_owned())
-    })?;
+    renew_lineage(config, store, &Lineage::of(config, domain), trigger, out).await
+}
+
+/// Does what is due for one lineage, which need not be one of the configuration: names of a directory's row, say.
+///
+/// # Errors
+/// As [`renew()`].
+pub async fn renew_lineage(
+    config: &Config,
+    store: &dyn Store,
+    lineage: &Lineage,
+    trigger: Trigger,
+    out: Output<'_>,
+) -> Result<Outcome, AcmeError> {
+    let domain = &lineage.name;
     let Some(lock) = store.lock(domain)? else {
         return Ok(Outcome::Busy);
     };
@@ -196,12 +218,12 @@ pub async fn renew(
     let job = Job {
         state_dir: &config.state_dir,
         store,
-        lineage: domain,
+        lineage,
         acme: &config.acme,
-        dns,
+        config,
         journal: &journal,
     };
-    let view = view(config, store, domain, now)?;
+    let view = view_lineage(config, store, lineage, now)?;
     // A run that died after it had stored the certificate left its order behind.
     if let (Some(stored), Ok(Some(pending))) = (&view.stored, store.pending(domain))
         && stored.bundle.has_key(pending.key.as_bytes())
@@ -212,7 +234,7 @@ pub async fn renew(
         (Trigger::Force, Decision::Wait(_)) => Reason::Forced,
         (_, Decision::Renew(reason)) => reason,
         (Trigger::Due, Decision::Wait(until)) => {
-            if !store.debts(domain)?.is_empty() {
+            if !store.debts(domain)?.is_empty() || store.has_answers(domain)? {
                 job.clean(out).await?;
                 journal.count_debts();
             }
@@ -311,17 +333,13 @@ fn decide(
     config: &Config,
     stored: Option<&Stored>,
     state: &State,
-    domain: &Host,
+    lineage: &Lineage,
     now: UnixTime,
 ) -> Decision {
     let Some(stored) = stored else {
         return Decision::Renew(Reason::Missing);
     };
-    if stored
-        .bundle
-        .check_names(&bundle::names_of(domain))
-        .is_err()
-    {
+    if stored.bundle.check_names(&lineage.names).is_err() {
         return Decision::Renew(Reason::Names);
     }
     // An imported one has no directory and is renewed like any other.
@@ -410,6 +428,9 @@ fn credentials(dns: &Dns) -> Option<PathBuf> {
         DnsProvider::Rfc2136 { credentials } | DnsProvider::DigitalOcean { credentials } => {
             credentials.path()
         }
-        DnsProvider::Responder { .. } | DnsProvider::Exec { .. } | DnsProvider::Manual => None,
+        DnsProvider::Responder { .. }
+        | DnsProvider::Exec { .. }
+        | DnsProvider::Manual
+        | DnsProvider::None => None,
     }
 }

@@ -49,6 +49,20 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Every phase, in the order of a run.
+    pub const ALL: [Self; 10] = [
+        Self::Idle,
+        Self::Ordering,
+        Self::Presenting,
+        Self::Propagating,
+        Self::Validating,
+        Self::Finalizing,
+        Self::Downloading,
+        Self::Verifying,
+        Self::Installing,
+        Self::Deploying,
+    ];
+
     /// The word used in metrics and in `state.json`.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -95,6 +109,8 @@ pub struct State {
     pub failure: Option<Failure>,
     /// Failures since this file exists, for counters.
     pub totals: Vec<Total>,
+    /// Waits for authoritative servers.
+    pub waits: Waits,
     /// What the CA advises for the current certificate.
     pub advice: Option<Advice>,
     /// How far this machine's clock was from the CA's at the last contact.
@@ -107,6 +123,36 @@ pub struct State {
     pub debts: usize,
     /// Since when there are any.
     pub debts_since: Option<UnixTime>,
+}
+
+/// How long authoritative servers took to show our records, since this file exists.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Waits {
+    /// How many waits took at most as long as each bound of [`Waits::BOUNDS`]; a missing one counts as none.
+    pub buckets: Vec<u64>,
+    /// All waits.
+    pub count: u64,
+    /// Their seconds, each rounded up.
+    pub seconds: u64,
+}
+
+impl Waits {
+    /// Upper bounds in seconds.
+    pub const BOUNDS: [u64; 8] = [1, 5, 15, 30, 60, 120, 300, 1800];
+
+    /// Notes a wait.
+    pub(super) fn note(&mut self, waited: std::time::Duration) {
+        let seconds = waited
+            .as_secs()
+            .saturating_add(u64::from(waited.subsec_nanos() > 0));
+        self.count = self.count.saturating_add(1);
+        self.seconds = self.seconds.saturating_add(seconds);
+        self.buckets.resize(Self::BOUNDS.len(), 0);
+        for (bucket, bound) in self.buckets.iter_mut().zip(Self::BOUNDS) {
+            *bucket = bucket.saturating_add(u64::from(seconds <= bound));
+        }
+    }
 }
 
 /// Failures of one class at one CA.
@@ -319,6 +365,16 @@ mod tests {
         assert_eq!((state.consecutive_failures, state.failing_since), (0, None));
         assert_eq!(state.failure, None);
         assert_eq!(state.totals.len(), 2, "counters only grow");
+    }
+
+    #[test]
+    fn waits_are_counted_below_each_bound() {
+        let mut waits = Waits::default();
+        for milliseconds in [300, 4_200, 400_000, 9_000_000] {
+            waits.note(std::time::Duration::from_millis(milliseconds));
+        }
+        assert_eq!(waits.buckets, [1, 2, 2, 2, 2, 2, 2, 3]);
+        assert_eq!((waits.count, waits.seconds), (4, 9406));
     }
 
     #[test]

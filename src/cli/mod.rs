@@ -9,6 +9,7 @@ mod certs;
 pub mod check;
 mod daemon;
 pub mod demo;
+pub mod persist;
 pub mod run;
 
 use std::error::Error;
@@ -27,6 +28,8 @@ pub enum Exit {
     Failed,
     /// 2: wrong usage or configuration, or an operator is needed.
     Blocked,
+    /// 3: nothing is known; only `cert check` ends so.
+    Unknown,
     /// 75: waiting (back-off); the next run of the timer goes on.
     Waiting,
 }
@@ -39,6 +42,7 @@ impl Exit {
             Self::Done => 0,
             Self::Failed => 1,
             Self::Blocked => 2,
+            Self::Unknown => 3,
             Self::Waiting => 75,
         }
     }

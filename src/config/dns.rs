@@ -2,13 +2,13 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::path::Path;
 use std::time::Duration;
 
+use super::certificates::Challenge;
 use super::problem::Flaw;
 use super::reader::Reader;
 use super::secret::CredentialSource;
-use super::section::{Section, Words};
+use super::section::Section;
 use super::value;
 
 /// How the TXT records of DNS-01 are published.
@@ -57,10 +57,13 @@ pub enum DnsProvider {
     },
     /// `"manual"`: the record is printed and a person publishes it.
     Manual,
+    /// No `provider`: nothing is published, which is enough for `dns-persist-01`.
+    None,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ProviderName {
+    None,
     Rfc2136,
     Responder,
     DigitalOcean,
@@ -89,14 +92,28 @@ const OWN_KEYS: &[(&str, &[ProviderName])] = &[
 
 const PROPAGATION: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
+impl Default for Dns {
+    /// The system's resolvers and no provider.
+    fn default() -> Self {
+        Self {
+            provider: DnsProvider::None,
+            zone: None,
+            propagation_floor: Duration::ZERO,
+            propagation_timeout: Duration::from_secs(120),
+            resolvers: Vec::new(),
+            nameservers: Vec::new(),
+        }
+    }
+}
+
 impl Dns {
-    /// `None` if the section is missing or names no provider that is known.
-    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+    /// `None` if the section is missing or names no provider that is known. Only some challenges need a provider.
+    pub(super) fn read(reader: &mut Reader<'_>, challenge: Challenge) -> Option<Self> {
         let mut section = reader.section("acme.dns");
         let base = section.base();
         let provider = section.maybe_choice(
             "provider",
-            "required unless `acme.run = \"off\"`",
+            "required for `dns-01` and `dns-account-01` unless `acme.run = \"off\"`",
             PROVIDERS,
             "How TXT records are published: `rfc2136`, `responder`, `digitalocean`, `exec` or `manual`",
         );
@@ -128,18 +145,24 @@ impl Dns {
         );
         let (resolvers, nameservers) = read_servers(&mut section);
         let (listen, name_server) = read_responder(&mut section);
-        let command = read_command(&mut section, base);
+        let command = section.maybe_command(
+            "command",
+            "required for `exec`",
+            "The hook that `exec` calls: a program, or a list of program and arguments",
+            "write `command = [\"/usr/local/bin/dns-hook\", \"--flag\"]`",
+        );
         if !section.is_present() {
             return None;
         }
-        let Some(provider) = provider else {
-            if !section.has("provider") {
-                section.missing(
-                    "provider",
-                    "write `provider = \"digitalocean\"` or another one below `[acme.dns]`",
-                );
+        let provider = match provider {
+            Some(provider) => provider,
+            None if section.has("provider") => return None,
+            None if !challenge.needs_provider() => ProviderName::None,
+            None => {
+                let hint = "write `provider = \"digitalocean\"` or another one below `[acme.dns]`";
+                section.missing("provider", hint);
+                return None;
             }
-            return None;
         };
         check_own_keys(&mut section, provider);
         let provider = match provider {
@@ -155,12 +178,12 @@ impl Dns {
             },
             ProviderName::Exec => DnsProvider::Exec { command: command? },
             ProviderName::Manual => DnsProvider::Manual,
+            ProviderName::None => DnsProvider::None,
         };
-        let propagation_floor = Duration::from_secs(propagation_seconds);
         Some(Self {
             provider,
             zone,
-            propagation_floor,
+            propagation_floor: Duration::from_secs(propagation_seconds),
             propagation_timeout,
             resolvers,
             nameservers,
@@ -218,46 +241,6 @@ fn parse_resolver(text: &str) -> Result<SocketAddr, Flaw> {
     address.map_err(|_neither| Flaw::new("not an address", "write `9.9.9.9` or `9.9.9.9:53`"))
 }
 
-/// Program and arguments; a text is a program without any.
-fn read_command(section: &mut Section<'_, '_>, base: &Path) -> Option<Vec<String>> {
-    let example = "write `command = [\"/usr/local/bin/dns-hook\", \"--flag\"]`";
-    let words = section.maybe_words(
-        "command",
-        "required for `exec`",
-        "The hook that `exec` calls: a program, or a list of program and arguments",
-    )?;
-    let words = match words {
-        Words::One(text) if text.contains(char::is_whitespace) => {
-            section.refuse(
-                "command",
-                "a string is the program alone, without arguments",
-                example,
-            );
-            return None;
-        }
-        Words::One(program) => vec![program],
-        Words::Many(words) => words,
-    };
-    let (program, arguments) = words
-        .split_first()
-        .filter(|(program, _)| !program.is_empty())
-        .or_else(|| {
-            section.refuse("command", "the program is missing", example);
-            None
-        })?;
-    // Without a `/` it is looked for in `PATH`, as everywhere.
-    let program = if program.contains('/') {
-        base.join(program).display().to_string()
-    } else {
-        program.clone()
-    };
-    Some(
-        std::iter::once(program)
-            .chain(arguments.iter().cloned())
-            .collect(),
-    )
-}
-
 /// Refuses keys of other providers and asks for the ones that this provider needs.
 fn check_own_keys(section: &mut Section<'_, '_>, provider: ProviderName) {
     let word = |provider| {
@@ -286,7 +269,7 @@ fn check_own_keys(section: &mut Section<'_, '_>, provider: ProviderName) {
             "write `credentials = \"credential:dns\"` for the one that systemd passes, or a path to a file of mode 0600",
         )),
         ProviderName::Exec => Some(("command", "write `command = \"/usr/local/bin/dns-hook\"`")),
-        ProviderName::Responder | ProviderName::Manual => None,
+        ProviderName::Responder | ProviderName::Manual | ProviderName::None => None,
     };
     if let Some((key, hint)) = needed
         && !section.has(key)
