@@ -109,6 +109,7 @@ pub async fn renew_lineage(
     let Some(lock) = store.lock(domain)? else {
         return Ok(Outcome::Busy);
     };
+    store.mend(domain)?;
     let journal = Journal::open(store, domain)?;
     advise(config, store, &journal, domain, now).await?;
     let view = view_lineage(config, store, lineage, now)?;
@@ -126,6 +127,12 @@ pub async fn renew_lineage(
         },
         allow_staging: request.allow_staging,
     };
+    // A run that died after it had stored the certificate left its order behind.
+    if let (Some(stored), Ok(Some(pending))) = (&view.stored, store.pending(domain))
+        && stored.bundle.has_key(pending.key.as_bytes())
+    {
+        store.clear_pending(domain)?;
+    }
     let reason = match (request.trigger, view.decision) {
         (Trigger::Force, Decision::Wait(_)) => Reason::Forced,
         (_, Decision::Renew(reason)) => reason,
@@ -274,42 +281,3 @@ fn note(
     }
     Ok(())
 }
-<<<<<<< HEAD
-=======
-
-fn left(stored: &Stored, now: UnixTime) -> Left {
-    let bundle = &stored.bundle;
-    let seconds = |length: i64| Duration::from_secs(length.max(0).unsigned_abs());
-    Left {
-        remaining: seconds(bundle.not_after().seconds_since(now)),
-        lifetime: seconds(bundle.not_after().seconds_since(bundle.not_before())),
-    }
-}
-
-/// Changes with the settings of `[acme]` and `[[certificates]]` and with the credentials file; none for a reader that cannot see the latter.
-fn fingerprint(config: &Config) -> Option<u64> {
-    let path = config.acme.dns.as_ref().and_then(credentials);
-    let credentials = match path.map(std::fs::read) {
-        None => None,
-        Some(Ok(content)) => Some(zeroize::Zeroizing::new(content)),
-        Some(Err(error)) if error.kind() == std::io::ErrorKind::PermissionDenied => return None,
-        Some(Err(_)) => None,
-    };
-    // The content, not the file's age: systemd makes a new copy for each run.
-    let settings = format!("{:?} {:?}", config.acme, config.certificates);
-    let all = (settings, credentials.as_deref());
-    Some(foldhash::fast::FixedState::default().hash_one(all))
-}
-
-fn credentials(dns: &Dns) -> Option<PathBuf> {
-    match &dns.provider {
-        DnsProvider::Rfc2136 { credentials } | DnsProvider::DigitalOcean { credentials } => {
-            credentials.path()
-        }
-        DnsProvider::Responder { .. }
-        | DnsProvider::Exec { .. }
-        | DnsProvider::Manual
-        | DnsProvider::None => None,
-    }
-}
->>>>>>> chal
