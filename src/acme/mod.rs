@@ -10,7 +10,7 @@
 //! no challenge is offered to the CA before all authoritative servers show the record; what failed is not tried again
 //! before its time, also after a restart.
 
-mod account;
+pub mod account;
 pub mod alarm;
 pub mod ari;
 pub mod backoff;
@@ -27,8 +27,11 @@ mod order;
 pub mod propagation;
 pub mod renew;
 pub mod schedule;
+pub mod staging;
 pub mod state;
+pub mod view;
 
 pub use self::error::{AcmeError, Class};
-pub use self::renew::{Outcome, Trigger, renew};
+pub use self::renew::{Outcome, Request, Trigger, renew};
 pub use crate::cert::failpoint;
+pub use instant_acme::RevocationReason;

@@ -30,7 +30,7 @@ mod tests;
 
 use std::path::PathBuf;
 
-pub use self::acme::{Acme, AcmeRun, DeployProbe};
+pub use self::acme::{Acme, AcmeRun, Ca, DeployProbe, Eab};
 pub use self::dns::{Dns, DnsProvider};
 pub use self::file::{ConfigError, reference, reference_markdown};
 pub use self::files::{CertOrigin, PairFiles};

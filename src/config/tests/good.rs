@@ -100,6 +100,8 @@ fn every_key_of_the_edge_arrives() {
             ca_file: Some("/etc/portico/../pebble.pem".into()),
             profile: Some("shortlived".to_owned()),
             run: AcmeRun::Daemon,
+            eab: None,
+            fallback: None,
             on_event: Some(vec!["cert-event".to_owned()]),
             deploy_probe: DeployProbe::Off,
             dns: Some(Dns {

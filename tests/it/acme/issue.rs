@@ -63,6 +63,8 @@ pub(super) fn config(
                 resolvers: Vec::new(),
                 nameservers: vec![nameserver],
             }),
+            eab: None,
+            fallback: None,
         },
         tenants: Tenants::default(),
         upstream: Upstream::default(),

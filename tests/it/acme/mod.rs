@@ -1,5 +1,6 @@
 //! Certificates from a real ACME server (Pebble, strict) by DNS-01 through real DNS servers.
 
 mod cases;
+mod engine;
 mod fail;
 mod issue;
