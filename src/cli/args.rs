@@ -27,7 +27,7 @@ First steps:
   portico run --config /etc/portico/portico.toml
 
 Exit codes: 0 done or nothing to do; 1 failed; 2 wrong usage or configuration, or an operator is needed;
-75 waiting, try again later."
+75 waiting, try again later. `cert check` answers as a monitoring plugin instead: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN."
 )]
 pub struct Args {
     /// The verb.
@@ -85,6 +85,12 @@ pub enum Cert {
     /// A line for each domain: what is in the store, what is wrong, and what happens next or what to do. Files only, no
     /// network.
     Status(CertStatus),
+    /// Try everything that an order needs, without ordering
+    ///
+    /// State directory, budgets, CA, clock, CAA records, delegation, name servers, and a TXT record of our own that is
+    /// published, seen everywhere and removed. Run it as the renewal's user, with its credentials. Exit code 2 if an order
+    /// would fail.
+    Plan(Plan),
     /// Make an earlier certificate current
     ///
     /// Without `--to`: the newest one before the current that is in its dates and whose key is not compromised. The proxy
@@ -137,6 +143,20 @@ pub struct CertStatus {
     /// The configuration.
     #[command(flatten)]
     pub file: ConfigFile,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `cert plan`.
+#[derive(Debug, clap::Args)]
+pub struct Plan {
+    /// The configuration.
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// Only this domain
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Option<Host>,
     /// As JSON
     #[arg(long)]
     pub json: bool,

@@ -7,6 +7,7 @@ pub mod after;
 pub mod change;
 pub mod check;
 pub mod export;
+pub mod plan;
 pub mod status;
 
 use std::io::{self, Write};

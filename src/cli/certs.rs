@@ -6,6 +6,7 @@ use super::args::{Cert, CertCheck, CertStatus, ConfigFile, Export, Import, Renew
 use super::cert::change::{self, Revocation};
 use super::cert::check::{self, Answer};
 use super::cert::export::{self, To};
+use super::cert::plan;
 use super::cert::{self, CertError, Verdict};
 use super::{Exit, complain, load, say};
 use crate::acme::{Request, Trigger};
@@ -41,6 +42,10 @@ pub(super) fn run(verb: &Cert) -> Exit {
         Cert::Compromise(options) => changing(&options.file, |config| {
             let domain = options.domain.as_ref();
             block_on(change::compromise(config, domain, &mut stdout()))
+        }),
+        Cert::Plan(options) => changing(&options.file, |config| {
+            let domain = options.domain.as_ref();
+            block_on(plan::plan(config, domain, options.json, &mut stdout()))
         }),
         Cert::Check(options) => check(options),
         Cert::Export(options) => export(options),
