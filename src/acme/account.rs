@@ -92,7 +92,7 @@ pub(super) async fn open(state_dir: &Path, ca: &Ca, client: &Client) -> Result<A
     {
         let contact = format!("mailto:{email}");
         // The certificate matters more than the address.
-        match account.update_contacts(&[&contact]).await {
+        match patient(client, async || account.update_contacts(&[&contact]).await).await {
             Ok(()) => {
                 saved.contact.clone_from(&ca.email);
                 write(&path, &saved)?;

@@ -1,6 +1,6 @@
 //! Whether a new certificate is really served: a look at the listeners, as a client would have one.
 //!
-//! A handshake with the apex and with a name nobody knows, at each address, until all of them show the new leaf. The
+//! A handshake with each name (for a wildcard, one nobody knows), at each address, until all of them show the leaf. The
 //! other side proves that it has the key; who signed the certificate does not matter here, because exactly one is
 //! expected. Nothing but the handshake is sent. A certificate that is not served is never issued again for it.
 
@@ -22,6 +22,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::dns::Output;
 use crate::cert::bundle::{self, Bundle};
+use crate::cert::live::CertName;
 use crate::config::{Config, DeployProbe};
 use crate::host::Host;
 
@@ -77,13 +78,19 @@ pub async fn confirm(
             };
         }
     };
+    let random = RandomState::new().hash_one(expected.serial());
+    let asked = |name: &CertName| match name {
+        CertName::Exact(host) => host.to_string(),
+        CertName::Wildcard(parent) => format!("probe-{random:016x}.{parent}"),
+    };
+    let names: Vec<String> = expected.names().iter().map(asked).collect();
     let start = Instant::now();
     let mut told = start;
     loop {
         let mut wrong = None;
         let mut refused = 0;
         for target in &targets {
-            match eyes.check(*target, domain, leaf).await {
+            match eyes.check(*target, &names, leaf).await {
                 Ok(()) => {}
                 Err(Sight::Refused) => {
                     refused += 1;
@@ -120,7 +127,7 @@ pub async fn confirm(
 }
 
 /// An address to connect to for an address that is listened on.
-fn reachable(listener: &SocketAddr) -> SocketAddr {
+pub(super) fn reachable(listener: &SocketAddr) -> SocketAddr {
     let ip = match listener.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         // `[::]` takes IPv4 as well, and unlike `::1` that is there on every machine.
@@ -157,12 +164,11 @@ impl Eyes {
     async fn check(
         &self,
         address: SocketAddr,
-        domain: &Host,
+        names: &[String],
         leaf: &CertificateDer<'static>,
     ) -> Result<(), Sight> {
-        let random = RandomState::new().hash_one(address);
-        for name in [domain.to_string(), format!("probe-{random:016x}.{domain}")] {
-            let seen = match tokio::time::timeout(HANDSHAKE, self.look(address, &name)).await {
+        for name in names {
+            let seen = match tokio::time::timeout(HANDSHAKE, self.look(address, name)).await {
                 Ok(Ok(seen)) => seen,
                 Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
                     return Err(Sight::Refused);

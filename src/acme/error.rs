@@ -108,6 +108,9 @@ pub enum AcmeError {
     /// The record did not show in time, or has no place.
     #[error(transparent)]
     Propagation(#[from] PropagationError),
+    /// What the CA would look for is not there, so it was not asked to look.
+    #[error("{0}")]
+    NotShown(String),
     /// The state directory does not work.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -151,7 +154,7 @@ impl AcmeError {
             | Self::Dns(DnsError::Refused(_)) => Class::Blocked,
             Self::Validation(_) => Class::Validation,
             Self::Dns(DnsError::Failed(_)) => Class::Dns,
-            Self::Propagation(_) => Class::Propagation,
+            Self::Propagation(_) | Self::NotShown(_) => Class::Propagation,
             Self::Store(_) => Class::Storage,
             Self::Certificate(_) => Class::Certificate,
         }

@@ -14,8 +14,9 @@ use super::notices::Notices;
 use super::renew::{self, View};
 use super::schedule::Decision;
 use super::state::State;
-use crate::cert::bundle::{self, Bundle};
+use crate::cert::bundle::Bundle;
 use crate::cert::files::Files;
+use crate::cert::lineage::Lineage;
 use crate::cert::store::file::FileStore;
 use crate::clock::UnixTime;
 use crate::config::{AcmeRun, CertOrigin, Config};
@@ -112,7 +113,8 @@ pub fn look(
     match &config.certs {
         CertOrigin::Files(files) => {
             let files = Files::new(files.clone());
-            Ok((of_files(&files, domain, now), None))
+            let lineage = Lineage::of(config, domain);
+            Ok((of_files(&files, &lineage, now), None))
         }
         CertOrigin::Acme => {
             let view = renew::view(config, store, domain, now)?;
@@ -135,9 +137,9 @@ pub fn look(
 /// [`AcmeError`] if the store cannot be read at all.
 pub fn all(config: &Config, now: UnixTime) -> Result<Vec<Health>, AcmeError> {
     let store = FileStore::new(&config.state_dir);
-    let domains = config.domains.iter();
-    domains
-        .map(|domain| of(config, &store, domain, now))
+    Lineage::all(config)
+        .iter()
+        .map(|lineage| of(config, &store, &lineage.name, now))
         .collect()
 }
 
@@ -154,7 +156,8 @@ pub fn of(
     look(config, store, domain, now).map(|(health, _)| health)
 }
 
-fn of_files(files: &Files, domain: &Host, now: UnixTime) -> Health {
+fn of_files(files: &Files, lineage: &Lineage, now: UnixTime) -> Health {
+    let domain = &lineage.name;
     let (bundle, fault) = match files.load(domain) {
         Ok(bundle) => (Some(bundle), None),
         Err(error) => (None, Some(error.to_string())),
@@ -164,7 +167,7 @@ fn of_files(files: &Files, domain: &Host, now: UnixTime) -> Health {
     health.level = health.near;
     health.next = match (&bundle, fault) {
         (Some(bundle), _) => {
-            health.note_missing_names(domain, bundle);
+            health.note_missing_names(lineage, bundle);
             "renewed by another program (`certs = \"files\"`)".to_owned()
         }
         (None, fault) => {
@@ -314,8 +317,8 @@ impl Health {
         self.problems.push(problem);
     }
 
-    fn note_missing_names(&mut self, domain: &Host, bundle: &Bundle) {
-        if let Err(error) = bundle.check_names(&bundle::names_of(domain)) {
+    fn note_missing_names(&mut self, lineage: &Lineage, bundle: &Bundle) {
+        if let Err(error) = bundle.check_names(&lineage.names) {
             self.worry(Level::Warning, split_hint(&error.to_string()).0);
         }
     }

@@ -33,7 +33,8 @@ pub mod staging;
 pub mod state;
 pub mod view;
 
+pub use self::challenge::{Found, Persist, Record, Seen, persist_record};
 pub use self::error::{AcmeError, Class};
-pub use self::renew::{Outcome, Request, Trigger, renew};
+pub use self::renew::{Outcome, Request, Trigger, renew, renew_lineage};
 pub use crate::cert::failpoint;
 pub use instant_acme::RevocationReason;

@@ -11,22 +11,20 @@ use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 
 use super::account;
 use super::ari;
-use super::challenge::Desk;
+use super::challenge::Proof;
 use super::client::Client;
-use super::dns::{Output, Provider};
+use super::dns::Output;
 use super::error::AcmeError;
 use super::limits::{self, Limits, Scope};
-use super::propagation::Propagation;
 use super::staging;
 use super::state::{Journal, Phase, Skew};
 use super::view::SKEW;
 use crate::cert::bundle::{self, Bundle, BundleError};
 use crate::cert::failpoint;
-use crate::cert::live::CertName;
+use crate::cert::lineage::Lineage;
 use crate::cert::store::{Meta, NewGeneration, Pending, PendingOrder, Store, Stored};
 use crate::clock::UnixTime;
-use crate::config::{Ca, Dns};
-use crate::host::Host;
+use crate::config::{Ca, Config};
 
 /// Tries when the CA does not like a nonce, each of which the library makes of three.
 const NONCE_TRIES: usize = 8;
@@ -43,9 +41,9 @@ const GREAT_SKEW: i64 = 3600;
 pub(super) struct Job<'a> {
     pub(super) state_dir: &'a Path,
     pub(super) store: &'a dyn Store,
-    pub(super) lineage: &'a Host,
+    pub(super) lineage: &'a Lineage,
     pub(super) ca: &'a Ca,
-    pub(super) dns: &'a Dns,
+    pub(super) config: &'a Config,
     pub(super) journal: &'a Journal<'a>,
     /// The certificate that this order replaces.
     pub(super) predecessor: Option<&'a Stored>,
@@ -62,9 +60,9 @@ impl Job<'_> {
             staging::refuse(self.ca, None, self.predecessor)?;
         }
         self.store.probe()?;
-        let mut provider = Provider::new(self.dns)?;
         let client = Client::new(self.ca.ca_file.as_deref())?;
-        match self.attempt(&client, &mut provider, out).await {
+        let mut proof = Proof::new(self.config, self.store, self.lineage, &client, self.journal)?;
+        match self.attempt(&client, &mut proof, out).await {
             // The CA lost our account (a test CA that was restarted): the same key is registered once more.
             Err(AcmeError::AccountGone(detail)) => {
                 tracing::warn!(
@@ -72,37 +70,32 @@ impl Job<'_> {
                     "the CA does not know our account, registering the same key again"
                 );
                 account::register_again(self.state_dir, self.ca, &client).await?;
-                self.store.clear_pending(self.lineage)?;
-                self.attempt(&client, &mut provider, out).await
+                self.store.clear_pending(&self.lineage.name)?;
+                self.attempt(&client, &mut proof, out).await
             }
             other => other,
         }
     }
 
-    /// Removes what an earlier run left in DNS.
+    /// Removes what an earlier run left behind for the CA to see.
     pub(super) async fn clean(&self, out: Output<'_>) -> Result<(), AcmeError> {
-        let mut provider = Provider::new(self.dns)?;
         let client = Client::new(self.ca.ca_file.as_deref())?;
-        self.desk(&[], &client, &mut provider, &Propagation::new(self.dns))
-            .clean(out)
-            .await;
+        let mut proof = Proof::new(self.config, self.store, self.lineage, &client, self.journal)?;
+        proof.clean(out).await;
         Ok(())
     }
 
     async fn attempt(
         &self,
         client: &Client,
-        provider: &mut Provider,
+        proof: &mut Proof<'_>,
         out: Output<'_>,
     ) -> Result<Stored, AcmeError> {
         let account = account::open(self.state_dir, self.ca, client).await?;
         let ahead = self.check_clock(client)?;
         let (mut pending, mut order) = self.order(&account, client).await?;
-        let names = pending.order.names.clone();
-        let propagation = Propagation::new(self.dns);
-        let mut desk = self.desk(&names, client, provider, &propagation);
-        desk.clean(out).await;
-        let finished = self.finish(&mut pending, &mut order, &mut desk, ahead, out);
+        proof.clean(out).await;
+        let finished = self.finish(&mut pending, &mut order, &account, proof, ahead, out);
         let issued = match finished.await {
             // These end the order at the CA; a new one is needed next time. All else can be taken up again.
             Err(
@@ -110,7 +103,7 @@ impl Job<'_> {
                 | AcmeError::OrderLost(_)
                 | AcmeError::Certificate(_)),
             ) => {
-                self.store.clear_pending(self.lineage)?;
+                self.store.clear_pending(&self.lineage.name)?;
                 return Err(error);
             }
             other => other?,
@@ -129,29 +122,11 @@ impl Job<'_> {
         if let Some((id, _)) = self.replaces(&account) {
             self.journal.change(|state| state.remember_replaced(&id))?;
         }
-        let stored = self.store.put(self.lineage, &new)?;
+        let stored = self.store.put(&self.lineage.name, &new)?;
         failpoint::hit(failpoint::SWITCHED);
-        self.store.clear_pending(self.lineage)?;
+        self.store.clear_pending(&self.lineage.name)?;
         failpoint::hit(failpoint::PENDING_CLEARED);
         Ok(stored)
-    }
-
-    fn desk<'a>(
-        &'a self,
-        names: &'a [String],
-        client: &'a Client,
-        provider: &'a mut Provider,
-        propagation: &'a Propagation,
-    ) -> Desk<'a> {
-        Desk {
-            store: self.store,
-            lineage: self.lineage,
-            names,
-            client,
-            provider,
-            propagation,
-            journal: self.journal,
-        }
     }
 
     /// The order in progress if the CA still has it, else a new one.
@@ -165,7 +140,7 @@ impl Job<'_> {
         }
         self.check_budget()?;
         let mut pending = self.prepare(account)?;
-        self.store.put_pending(self.lineage, &pending)?;
+        self.store.put_pending(&self.lineage.name, &pending)?;
         failpoint::hit(failpoint::KEY_WRITTEN);
         let identifiers: Vec<Identifier> = pending
             .order
@@ -177,7 +152,7 @@ impl Job<'_> {
         let order = self.make(account, client, &identifiers).await?;
         failpoint::hit(failpoint::ORDER_MADE);
         pending.order.url = Some(order.url().to_owned());
-        self.store.put_pending(self.lineage, &pending)?;
+        self.store.put_pending(&self.lineage.name, &pending)?;
         failpoint::hit(failpoint::ORDER_NOTED);
         let url = pending.order.url.clone();
         self.journal.change(|state| state.order = url)?;
@@ -262,11 +237,11 @@ impl Job<'_> {
         account: &Account,
         client: &Client,
     ) -> Result<Option<(Pending, Order)>, AcmeError> {
-        let Some(pending) = self.store.pending(self.lineage)? else {
+        let Some(pending) = self.store.pending(&self.lineage.name)? else {
             return Ok(None);
         };
         // A run that died after it had stored the certificate: that order has had its day.
-        let stored = self.store.load(self.lineage).ok().flatten();
+        let stored = self.store.load(&self.lineage.name).ok().flatten();
         let done = stored.and_then(|stored| stored.meta.stored_at);
         let same = done.is_none_or(|done| done < pending.order.created)
             && pending.order.directory == self.ca.directory
@@ -310,7 +285,7 @@ impl Job<'_> {
                 }
             }
         }
-        self.store.clear_pending(self.lineage)?;
+        self.store.clear_pending(&self.lineage.name)?;
         Ok(None)
     }
 
@@ -344,7 +319,7 @@ impl Job<'_> {
 
     /// Whether so many validations may fail now: the CA pauses names that fail too often.
     fn check_budget(&self) -> Result<(), AcmeError> {
-        let (directory, name) = (&self.ca.directory, self.lineage.as_str());
+        let (directory, name) = (&self.ca.directory, self.lineage.name.as_str());
         let limits = Limits::load(self.store)?;
         let count = self.names().len();
         match limits.next_validation(directory, name, count, UnixTime::now()) {
@@ -375,7 +350,8 @@ impl Job<'_> {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.subject_alt_names = self
-            .wanted()
+            .lineage
+            .names
             .iter()
             .map(bundle::san)
             .collect::<Result<_, _>>()
@@ -401,20 +377,21 @@ impl Job<'_> {
         &self,
         pending: &mut Pending,
         order: &mut Order,
-        desk: &mut Desk<'_>,
+        account: &Account,
+        proof: &mut Proof<'_>,
         ahead: i64,
         out: Output<'_>,
     ) -> Result<String, AcmeError> {
-        let client = desk.client;
+        let client = proof.client();
         if order.state().status == OrderStatus::Pending {
             self.check_budget()?;
             let url = order.url().to_owned();
-            let (directory, name) = (&self.ca.directory, self.lineage.as_str());
+            let (directory, name) = (&self.ca.directory, self.lineage.name.as_str());
             let now = UnixTime::now();
             Limits::change(self.store, now, |limits| {
                 limits.spend(directory, name, &url, pending.order.names.len(), now);
             })?;
-            let proven = desk.prove(order, out).await;
+            let proven = proof.prove(order, account.id(), out).await;
             // After trouble with the CA nobody knows what it found; whoever takes the order up again will see.
             let unknown = matches!(
                 proven,
@@ -453,7 +430,7 @@ impl Job<'_> {
             .ok_or_else(|| AcmeError::Transport("the CA gave no certificate".to_owned()))?;
         self.journal.enter(Phase::Verifying);
         let bundle = Bundle::parse(fullchain.as_bytes(), pending.key.as_bytes())?;
-        bundle.check_names(&self.wanted())?;
+        bundle.check_names(&self.lineage.names)?;
         bundle.check_dates(UnixTime(UnixTime::now().0.saturating_sub(ahead)))?;
         if !self.allow_staging {
             staging::refuse(self.ca, Some(&bundle), self.predecessor)?;
@@ -462,12 +439,8 @@ impl Job<'_> {
         Ok(fullchain)
     }
 
-    fn wanted(&self) -> [CertName; 2] {
-        bundle::names_of(self.lineage)
-    }
-
     fn names(&self) -> Vec<String> {
-        self.wanted().iter().map(ToString::to_string).collect()
+        self.lineage.names.iter().map(ToString::to_string).collect()
     }
 }
 

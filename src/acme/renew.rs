@@ -14,8 +14,9 @@ use super::order::Job;
 use super::schedule::{self, Decision, Reason};
 use super::state::{Journal, Phase, Skew};
 pub use super::view::{View, Waiting, view};
-use super::view::{fingerprint, left};
+use super::view::{fingerprint, left, view_lineage};
 use crate::cert::failpoint;
+use crate::cert::lineage::Lineage;
 use crate::cert::store::{Store, Stored};
 use crate::clock::UnixTime;
 use crate::config::Config;
@@ -76,7 +77,7 @@ impl From<Trigger> for Request {
     }
 }
 
-/// Does what is due for one domain.
+/// Does what is due for the lineage of the configuration that is called `domain`.
 ///
 /// # Errors
 /// [`AcmeError`]; the failure is noted in the store, so that the next run knows when to try again.
@@ -87,11 +88,22 @@ pub async fn renew(
     request: impl Into<Request>,
     out: Output<'_>,
 ) -> Result<Outcome, AcmeError> {
+    renew_lineage(config, store, &Lineage::of(config, domain), request, out).await
+}
+
+/// Does what is due for one lineage, which need not be one of the configuration: names of a directory's row, say.
+///
+/// # Errors
+/// As [`renew()`].
+pub async fn renew_lineage(
+    config: &Config,
+    store: &dyn Store,
+    lineage: &Lineage,
+    request: impl Into<Request>,
+    out: Output<'_>,
+) -> Result<Outcome, AcmeError> {
     let request = request.into();
-    let dns = config.acme.dns.as_ref().ok_or_else(|| {
-        let text = "no DNS provider is configured\nhint: add [acme.dns] with `provider`, or import a certificate";
-        AcmeError::Config(text.to_owned())
-    })?;
+    let domain = &lineage.name;
     let now = UnixTime::now();
     store.beat(now)?;
     let Some(lock) = store.lock(domain)? else {
@@ -99,13 +111,13 @@ pub async fn renew(
     };
     let journal = Journal::open(store, domain)?;
     advise(config, store, &journal, domain, now).await?;
-    let view = view(config, store, domain, now)?;
+    let view = view_lineage(config, store, lineage, now)?;
     let job = Job {
         state_dir: &config.state_dir,
         store,
-        lineage: domain,
+        lineage,
         ca: &view.ca,
-        dns,
+        config,
         journal: &journal,
         predecessor: view.stored.as_ref(),
         due: match (request.trigger, view.decision) {
@@ -118,7 +130,7 @@ pub async fn renew(
         (Trigger::Force, Decision::Wait(_)) => Reason::Forced,
         (_, Decision::Renew(reason)) => reason,
         (Trigger::Due, Decision::Wait(until)) => {
-            if !store.debts(domain)?.is_empty() {
+            if !store.debts(domain)?.is_empty() || store.has_answers(domain)? {
                 job.clean(out).await?;
                 journal.count_debts();
             }

@@ -14,7 +14,7 @@ use super::error::{AcmeError, Class};
 use super::limits::{Limits, Scope};
 use super::schedule::{self, Decision, Facts, Reason};
 use super::state::State;
-use crate::cert::bundle;
+use crate::cert::lineage::Lineage;
 use crate::cert::store::{Store, Stored};
 use crate::clock::UnixTime;
 use crate::config::{Ca, Config, Dns, DnsProvider};
@@ -76,7 +76,7 @@ impl View {
     }
 }
 
-/// Looks at a lineage.
+/// Looks at the lineage of the configuration that is called `domain`.
 ///
 /// # Errors
 /// [`AcmeError`] if the store cannot be read at all; a damaged certificate counts as a missing one.
@@ -86,6 +86,16 @@ pub fn view(
     domain: &Host,
     now: UnixTime,
 ) -> Result<View, AcmeError> {
+    view_lineage(config, store, &Lineage::of(config, domain), now)
+}
+
+pub(super) fn view_lineage(
+    config: &Config,
+    store: &dyn Store,
+    lineage: &Lineage,
+    now: UnixTime,
+) -> Result<View, AcmeError> {
+    let domain = &lineage.name;
     let stored = match store.load(domain) {
         Ok(stored) => stored,
         Err(error) => {
@@ -95,7 +105,7 @@ pub fn view(
     };
     let state = State::load(store, domain)?;
     let limits = Limits::load(store)?;
-    let decision = decide(config, stored.as_ref(), &state, domain, now);
+    let decision = decide(config, stored.as_ref(), &state, lineage, now);
     let renew_at = stored
         .as_ref()
         .map(|stored| schedule::renewal(&facts(stored, &state)).0);
@@ -184,17 +194,13 @@ fn decide(
     config: &Config,
     stored: Option<&Stored>,
     state: &State,
-    domain: &Host,
+    lineage: &Lineage,
     now: UnixTime,
 ) -> Decision {
     let Some(stored) = stored else {
         return Decision::Renew(Reason::Missing);
     };
-    if stored
-        .bundle
-        .check_names(&bundle::names_of(domain))
-        .is_err()
-    {
+    if stored.bundle.check_names(&lineage.names).is_err() {
         return Decision::Renew(Reason::Names);
     }
     if stored.compromised {
@@ -261,6 +267,9 @@ fn credentials(dns: &Dns) -> Option<PathBuf> {
         DnsProvider::Rfc2136 { credentials } | DnsProvider::DigitalOcean { credentials } => {
             credentials.path()
         }
-        DnsProvider::Responder { .. } | DnsProvider::Exec { .. } | DnsProvider::Manual => None,
+        DnsProvider::Responder { .. }
+        | DnsProvider::Exec { .. }
+        | DnsProvider::Manual
+        | DnsProvider::None => None,
     }
 }

@@ -115,6 +115,8 @@ pub enum Cert {
     Export(Export),
     /// Put a certificate that you have into the store
     Import(Import),
+    /// Print the TXT record that dns-persist-01 needs, or look for it
+    PersistRecord(PersistRecord),
 }
 
 /// Options of `cert issue` and `cert renew`.
@@ -325,6 +327,26 @@ pub struct Import {
     /// Its key, in PEM
     #[arg(long, value_name = "FILE")]
     pub key: PathBuf,
+}
+
+/// Options of `cert persist-record`.
+#[derive(Debug, clap::Args)]
+pub struct PersistRecord {
+    /// The configuration.
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// Only this domain
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Option<Host>,
+    /// Ask every authoritative name server whether it shows the record
+    #[arg(long)]
+    pub check: bool,
+    /// Let the record end so many days from now (`persistUntil`)
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36500), conflicts_with = "check")]
+    pub days: Option<u32>,
+    /// The CA's issuer domain name, if its directory does not tell it
+    #[arg(long, value_name = "NAME")]
+    pub issuer: Option<String>,
 }
 
 /// Options of the demo.

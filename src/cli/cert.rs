@@ -23,6 +23,7 @@ use self::export::ExportError;
 pub use self::status::{print_status, status};
 use crate::acme::state::State;
 use crate::acme::{self, AcmeError, Class, Outcome, Request, Trigger, staging};
+use crate::cert::lineage::Lineage;
 use crate::cert::store::file::FileStore;
 use crate::cert::store::{self, Store, StoreError};
 use crate::clock::UnixTime;
@@ -183,7 +184,7 @@ pub async fn reconcile(
 /// One step for each of these domains, one after the other; none is begun after `budget`.
 async fn run(
     config: &Config,
-    domains: &[&Host],
+    domains: &[Host],
     request: Request,
     budget: Duration,
     out: &mut (dyn Write + Send),
@@ -195,7 +196,7 @@ async fn run(
     let store = FileStore::new(&config.state_dir);
     let mut verdict = Verdict::Fine;
     let mut aftermath = Aftermath::new(config, &store);
-    for &domain in domains {
+    for domain in domains {
         if start.elapsed() > budget {
             let minutes = budget.as_secs() / 60;
             writeln!(
@@ -248,7 +249,7 @@ pub async fn dry_run(
     };
     let store = FileStore::new(&rehearsal.state_dir);
     let mut verdict = Verdict::Fine;
-    for domain in chosen(config, domain)? {
+    for domain in &chosen(config, domain)? {
         let ended = Box::pin(acme::renew(&rehearsal, &store, domain, request, out)).await;
         let (line, one) = describe(domain, ended);
         writeln!(out, "{line}")?;
@@ -323,7 +324,7 @@ pub fn import(
     let fullchain = read(cert)?;
     let key = Zeroizing::new(read(key)?);
     let store = FileStore::new(&config.state_dir);
-    for (domain, stored) in store::import(&store, &config.domains, &fullchain, &key, now)? {
+    for (domain, stored) in store::import(&store, &Lineage::all(config), &fullchain, &key, now)? {
         let (serial, end) = (stored.bundle.serial(), stored.bundle.not_after());
         writeln!(
             out,
@@ -341,15 +342,14 @@ pub(super) fn read(path: &Path) -> Result<String, CertError> {
     })
 }
 
-fn chosen<'a>(config: &'a Config, domain: Option<&Host>) -> Result<Vec<&'a Host>, CertError> {
-    let chosen: Vec<&Host> = config
-        .domains
-        .iter()
-        .filter(|known| domain.is_none_or(|domain| domain == *known))
+fn chosen(config: &Config, domain: Option<&Host>) -> Result<Vec<Host>, CertError> {
+    let all = || Lineage::all(config).into_iter().map(|lineage| lineage.name);
+    let chosen: Vec<Host> = all()
+        .filter(|known| domain.is_none_or(|domain| domain == known))
         .collect();
     match domain {
         Some(domain) if chosen.is_empty() => {
-            let known: Vec<String> = config.domains.iter().map(ToString::to_string).collect();
+            let known: Vec<String> = all().map(|name| name.to_string()).collect();
             Err(CertError::Unknown {
                 domain: domain.clone(),
                 known: known.join(", "),

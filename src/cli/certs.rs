@@ -2,12 +2,13 @@
 
 use std::io::stdout;
 
-use super::args::{Cert, CertCheck, CertStatus, ConfigFile, Export, Import, Renew};
+use super::args::{Cert, CertCheck, CertStatus, ConfigFile, Export, Import, PersistRecord, Renew};
 use super::cert::change::{self, Revocation};
 use super::cert::check::{self, Answer};
 use super::cert::export::{self, To};
 use super::cert::plan;
 use super::cert::{self, CertError, Verdict};
+use super::persist::{self, Wish};
 use super::{Exit, complain, load, say};
 use crate::acme::{Request, Trigger};
 use crate::clock::UnixTime;
@@ -50,6 +51,7 @@ pub(super) fn run(verb: &Cert) -> Exit {
         Cert::Check(options) => check(options),
         Cert::Export(options) => export(options),
         Cert::Import(options) => import(options),
+        Cert::PersistRecord(options) => persist_record(options),
     }
 }
 
@@ -152,6 +154,22 @@ fn import(options: &Import) -> Exit {
             &mut stdout(),
         )?;
         Ok(Verdict::Fine)
+    })
+}
+
+fn persist_record(options: &PersistRecord) -> Exit {
+    with_config(&options.file, |config| {
+        refuse_foreign_root(config)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let wish = Wish {
+            domain: options.domain.as_ref(),
+            check: options.check,
+            days: options.days,
+            issuer: options.issuer.as_deref(),
+        };
+        runtime.block_on(persist::persist_record(config, wish, &mut stdout()))
     })
 }
 

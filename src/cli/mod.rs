@@ -10,6 +10,7 @@ mod certs;
 pub mod check;
 mod daemon;
 pub mod demo;
+pub mod persist;
 pub mod run;
 
 use std::error::Error;

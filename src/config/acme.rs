@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use http::Uri;
 
-use super::dns::Dns;
+use super::certificates::{Challenge, read_challenge};
+use super::dns::{Dns, DnsProvider};
 use super::files::CertOrigin;
 use super::problem::Flaw;
 use super::reader::Reader;
@@ -25,13 +26,15 @@ pub struct Acme {
     pub ca_file: Option<PathBuf>,
     /// Certificate profile to ask for, as in `tlsserver`. Default: none, the CA's own choice.
     pub profile: Option<String>,
+    /// How the base domains are proven. Default [`Challenge::Dns01`].
+    pub challenge: Challenge,
     /// Who renews. Default [`AcmeRun::Timer`].
     pub run: AcmeRun,
     /// Program and arguments that are told what happens to a certificate, as JSON on standard input. Default: none.
     pub on_event: Option<Vec<String>>,
     /// Where a new certificate is looked for once it is stored. Default [`DeployProbe::Listener`].
     pub deploy_probe: DeployProbe,
-    /// How DNS-01 is answered. Default: none, which is an error unless `run = "off"`.
+    /// How DNS is asked and changed. Default: none, which is an error unless `run = "off"` or no challenge needs it.
     pub dns: Option<Dns>,
     /// How the account is bound to one that the operator has with the CA (RFC 8555 §7.3.4). Default: none.
     pub eab: Option<Eab>,
@@ -124,6 +127,7 @@ impl Default for Acme {
             directory: "https://acme-v02.api.letsencrypt.org/directory".to_owned(),
             ca_file: None,
             profile: None,
+            challenge: Challenge::Dns01,
             run: AcmeRun::Timer,
             on_event: None,
             deploy_probe: DeployProbe::Listener,
@@ -141,6 +145,13 @@ const RUNS: &[(&str, AcmeRun)] = &[
 ];
 
 impl Acme {
+    /// Whether there is a provider that can change DNS.
+    pub(super) fn changes_dns(&self) -> bool {
+        self.dns
+            .as_ref()
+            .is_some_and(|dns| dns.provider != DnsProvider::None)
+    }
+
     /// `origin`: with files of others, nobody here renews.
     pub(super) fn read(reader: &mut Reader<'_>, origin: &CertOrigin) -> Self {
         let mut section = reader.section("acme");
@@ -165,6 +176,7 @@ impl Acme {
             "Certificate profile to ask for, as in `tlsserver`",
             parse_profile,
         );
+        acme.challenge = read_challenge(&mut section);
         let clear = section.choice(
             "run",
             &mut acme.run,
@@ -193,8 +205,12 @@ impl Acme {
         );
         acme.eab = Eab::read(reader, "acme.eab");
         acme.fallback = Ca::read_fallback(reader);
-        acme.dns = Dns::read(reader);
-        if clear && acme.run != AcmeRun::Off && !reader.has("acme.dns") {
+        acme.dns = Dns::read(reader, acme.challenge);
+        if clear
+            && acme.run != AcmeRun::Off
+            && acme.challenge.needs_provider()
+            && !reader.has("acme.dns")
+        {
             let hint = "add `[acme.dns]` with a `provider`, or set `run = \"off\"` and use `portico cert import`";
             reader.section("acme.dns").missing("provider", hint);
         }
@@ -230,7 +246,8 @@ impl Ca {
             "Certificate profile to ask the second CA for",
             parse_profile,
         );
-        if section.is_present() && !section.has("directory") {
+        let others = ["email", "ca_file", "profile"];
+        if others.iter().any(|key| section.has(key)) && !section.has("directory") {
             section.missing(
                 "directory",
                 "write the second CA's directory URL, or remove the section",

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::certificates::Challenge;
 use super::problem::Flaw;
 use super::reader::Reader;
 use super::secret::CredentialSource;
@@ -56,10 +57,13 @@ pub enum DnsProvider {
     },
     /// `"manual"`: the record is printed and a person publishes it.
     Manual,
+    /// No `provider`: nothing is published, which is enough for `dns-persist-01`.
+    None,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ProviderName {
+    None,
     Rfc2136,
     Responder,
     DigitalOcean,
@@ -88,14 +92,28 @@ const OWN_KEYS: &[(&str, &[ProviderName])] = &[
 
 const PROPAGATION: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
+impl Default for Dns {
+    /// The system's resolvers and no provider.
+    fn default() -> Self {
+        Self {
+            provider: DnsProvider::None,
+            zone: None,
+            propagation_floor: Duration::ZERO,
+            propagation_timeout: Duration::from_secs(120),
+            resolvers: Vec::new(),
+            nameservers: Vec::new(),
+        }
+    }
+}
+
 impl Dns {
-    /// `None` if the section is missing or names no provider that is known.
-    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+    /// `None` if the section is missing or names no provider that is known. Only some challenges need a provider.
+    pub(super) fn read(reader: &mut Reader<'_>, challenge: Challenge) -> Option<Self> {
         let mut section = reader.section("acme.dns");
         let base = section.base();
         let provider = section.maybe_choice(
             "provider",
-            "required unless `acme.run = \"off\"`",
+            "required for `dns-01` and `dns-account-01` unless `acme.run = \"off\"`",
             PROVIDERS,
             "How TXT records are published: `rfc2136`, `responder`, `digitalocean`, `exec` or `manual`",
         );
@@ -136,14 +154,15 @@ impl Dns {
         if !section.is_present() {
             return None;
         }
-        let Some(provider) = provider else {
-            if !section.has("provider") {
-                section.missing(
-                    "provider",
-                    "write `provider = \"digitalocean\"` or another one below `[acme.dns]`",
-                );
+        let provider = match provider {
+            Some(provider) => provider,
+            None if section.has("provider") => return None,
+            None if !challenge.needs_provider() => ProviderName::None,
+            None => {
+                let hint = "write `provider = \"digitalocean\"` or another one below `[acme.dns]`";
+                section.missing("provider", hint);
+                return None;
             }
-            return None;
         };
         check_own_keys(&mut section, provider);
         let provider = match provider {
@@ -159,12 +178,12 @@ impl Dns {
             },
             ProviderName::Exec => DnsProvider::Exec { command: command? },
             ProviderName::Manual => DnsProvider::Manual,
+            ProviderName::None => DnsProvider::None,
         };
-        let propagation_floor = Duration::from_secs(propagation_seconds);
         Some(Self {
             provider,
             zone,
-            propagation_floor,
+            propagation_floor: Duration::from_secs(propagation_seconds),
             propagation_timeout,
             resolvers,
             nameservers,
@@ -250,7 +269,7 @@ fn check_own_keys(section: &mut Section<'_, '_>, provider: ProviderName) {
             "write `credentials = \"credential:dns\"` for the one that systemd passes, or a path to a file of mode 0600",
         )),
         ProviderName::Exec => Some(("command", "write `command = \"/usr/local/bin/dns-hook\"`")),
-        ProviderName::Responder | ProviderName::Manual => None,
+        ProviderName::Responder | ProviderName::Manual | ProviderName::None => None,
     };
     if let Some((key, hint)) = needed
         && !section.has(key)

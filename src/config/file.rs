@@ -11,7 +11,8 @@ use super::problem::{Flaw, Problem, Problems};
 use super::reader::Reader;
 use super::reference::{self, Row};
 use super::{
-    Acme, CertOrigin, Config, Http, Limits, Listen, Log, Server, Tenants, Upstream, value,
+    Acme, CertOrigin, Certificate, Config, Http, Limits, Listen, Log, Server, Tenants, Upstream,
+    value,
 };
 use crate::host::Host;
 
@@ -105,6 +106,7 @@ impl Config {
             certs: CertOrigin::Acme,
             listen: Listen::default(),
             acme: Acme::default(),
+            certificates: Vec::new(),
             tenants: Tenants::default(),
             upstream: Upstream::default(),
             http: Http::default(),
@@ -131,6 +133,7 @@ impl Config {
         config.certs = CertOrigin::read(reader);
         config.listen = Listen::read(reader);
         config.acme = Acme::read(reader, &config.certs);
+        config.certificates = Certificate::read_all(reader, &config);
         config.certs.read_files(reader);
         config.tenants = Tenants::read(reader);
         config.upstream = Upstream::read(reader, &config.listen);

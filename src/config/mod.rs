@@ -7,6 +7,7 @@
 //! or a directory written is found out by the floors above.
 
 mod acme;
+mod certificates;
 mod dns;
 mod file;
 mod files;
@@ -31,6 +32,7 @@ mod tests;
 use std::path::PathBuf;
 
 pub use self::acme::{Acme, AcmeRun, Ca, DeployProbe, Eab};
+pub use self::certificates::{Certificate, Challenge};
 pub use self::dns::{Dns, DnsProvider};
 pub use self::file::{ConfigError, reference, reference_markdown};
 pub use self::files::{CertOrigin, PairFiles};
@@ -59,6 +61,8 @@ pub struct Config {
     pub listen: Listen,
     /// Where certificates come from.
     pub acme: Acme,
+    /// Certificates for single names, beside those of the base domains. Default: none.
+    pub certificates: Vec<Certificate>,
     /// How a host becomes a tenant.
     pub tenants: Tenants,
     /// Where requests go.

@@ -243,6 +243,18 @@ impl<'r, 'd> Section<'r, 'd> {
         }
     }
 
+    /// A list of texts without a default, no two of them equal.
+    pub(super) fn maybe_list<T: Clone + PartialEq>(
+        &mut self,
+        name: &'static str,
+        absent: &'static str,
+        meaning: &'static str,
+        parse: impl Fn(&str) -> Result<T, Flaw>,
+    ) -> Option<Vec<T>> {
+        let entry = self.take(name, KeyDefault::Absent(absent), meaning)?;
+        self.reader.parse_list(entry, unique(parse))
+    }
+
     /// A list of texts that must be there and must not be empty, no two of them equal.
     pub(super) fn required_list<T: Clone + PartialEq>(
         &mut self,

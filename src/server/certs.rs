@@ -7,8 +7,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::cert::answers::Answers;
 use crate::cert::bundle;
 use crate::cert::files::Files;
+use crate::cert::lineage::Lineage;
 use crate::cert::live::{Live, Served, Table};
 use crate::cert::store::Store;
 use crate::cert::store::file::FileStore;
@@ -35,10 +37,16 @@ impl Origin {
         }
     }
 
-    fn fingerprint(&self, domains: &[Host]) -> u64 {
+    fn fingerprint(&self, lineages: &[Lineage]) -> u64 {
         match self {
             Self::Store(store) => store.fingerprint(),
-            Self::Files(files) => files.fingerprint(domains),
+            Self::Files(files) => {
+                let names: Vec<Host> = lineages
+                    .iter()
+                    .map(|lineage| lineage.name.clone())
+                    .collect();
+                files.fingerprint(&names)
+            }
         }
     }
 
@@ -87,6 +95,7 @@ pub struct Certs {
     seen: Option<u64>,
     /// What the files of another program were like at the last look, if that was new.
     moving: Option<u64>,
+    answers_seen: u64,
 }
 
 impl Certs {
@@ -99,12 +108,14 @@ impl Certs {
             faults,
             seen: None,
             moving: None,
+            answers_seen: 0,
         }
     }
 
-    /// Loads if the store has changed since the last look. Returns whether anything was loaded.
-    pub fn refresh(&mut self, domains: &[Host]) -> bool {
-        let fingerprint = self.origin.fingerprint(domains);
+    /// Loads if the store has changed since the last look. Returns whether any certificate was loaded.
+    pub fn refresh(&mut self, lineages: &[Lineage]) -> bool {
+        self.refresh_answers();
+        let fingerprint = self.origin.fingerprint(lineages);
         if self.seen == Some(fingerprint) {
             self.moving = None;
             return false;
@@ -115,21 +126,44 @@ impl Certs {
             self.moving = Some(fingerprint);
             return false;
         }
-        self.load(domains);
+        self.load(lineages);
         self.seen = Some(fingerprint);
         true
     }
 
+    /// Loads what a CA is to be answered, if that has changed.
+    fn refresh_answers(&mut self) {
+        let Origin::Store(store) = &self.origin else {
+            return;
+        };
+        let fingerprint = store.answers_fingerprint();
+        if fingerprint == self.answers_seen {
+            return;
+        }
+        match store.answers() {
+            Ok(all) => {
+                let (answers, problems) = Answers::new(all);
+                for problem in problems {
+                    tracing::error!("an answer to the CA cannot be served: {problem}");
+                }
+                tracing::debug!(count = answers.len(), "answers to the CA in service");
+                self.live.publish_answers(answers);
+                self.answers_seen = fingerprint;
+            }
+            Err(error) => tracing::error!(%error, "the answers to the CA cannot be read"),
+        }
+    }
+
     /// Loads, changed or not.
-    pub fn load(&self, domains: &[Host]) {
+    pub fn load(&self, lineages: &[Lineage]) {
         let now = UnixTime::now();
         let old = self.live.table();
         let mut table: Vec<Arc<Served>> = Vec::new();
         let mut faults = BTreeMap::new();
-        for domain in domains {
-            let lineage = domain.as_str();
+        for wanted in lineages {
+            let lineage = wanted.name.as_str();
             let before = old.all().iter().find(|served| served.lineage == lineage);
-            let loaded = self.origin.load(domain).and_then(|new| {
+            let loaded = self.origin.load(&wanted.name).and_then(|new| {
                 match (&new, before) {
                     // An expired certificate is better than none, and worse than one that is still good.
                     (Some(new), Some(before))
@@ -158,7 +192,7 @@ impl Certs {
             } else if let Some(before) = before {
                 table.push(Arc::clone(before));
             } else {
-                match bundle::placeholder(std::slice::from_ref(domain), now) {
+                match bundle::placeholder(wanted, now) {
                     Ok(served) => table.push(Arc::new(served)),
                     Err(error) => {
                         tracing::error!(%error, domain = lineage, "no placeholder can be made")
@@ -186,13 +220,22 @@ fn announce(new: &Served, old: Option<&Served>) {
     );
 }
 
-/// Whether every domain has a real certificate in force; what is missing otherwise, and what `next` says of it.
+/// Whether every one of `domains` has a real certificate in force; what is missing otherwise, and what `next` says of
+/// it. Certificates of single names do not count: some of them can be obtained only while clients, and so the CA, are
+/// let in.
 #[must_use]
-pub fn missing(live: &Live, now: UnixTime, next: impl Fn(&str) -> String) -> Vec<String> {
+pub fn missing(
+    live: &Live,
+    domains: &[Host],
+    now: UnixTime,
+    next: impl Fn(&str) -> String,
+) -> Vec<String> {
     let table = live.table();
+    let own = |lineage: &str| domains.iter().any(|domain| domain.as_str() == lineage);
     table
         .all()
         .iter()
+        .filter(|served| own(&served.lineage))
         .filter_map(|served| {
             let name = &served.lineage;
             let what = if served.placeholder {

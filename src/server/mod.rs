@@ -29,6 +29,7 @@ use self::connection::{Door, HANDSHAKE};
 use self::reload::Reload;
 use self::status::Status;
 use self::worker::{Own, REFUSED, Shared, Socket};
+use crate::cert::lineage::Lineage;
 use crate::cert::live::{Live, Table};
 use crate::config::{AccessLog as AccessLogSetting, Config};
 use crate::net::listener::{self, ListenError};
@@ -83,7 +84,7 @@ impl CertSource {
             Self::Store => {
                 let mut certs =
                     Certs::new(Origin::new(config), Arc::clone(live), Arc::clone(faults));
-                certs.refresh(&config.domains);
+                certs.refresh(&Lineage::all(config));
                 Some(certs)
             }
             Self::Fixed(table) => {

@@ -170,7 +170,8 @@ impl Status {
 
 impl AdminSource for Status {
     fn ready(&self) -> Result<(), Vec<String>> {
-        let mut reasons = certs::missing(&self.live, UnixTime::now(), |lineage| {
+        let domains = &self.current.load().domains;
+        let mut reasons = certs::missing(&self.live, domains, UnixTime::now(), |lineage| {
             let look = self.renewals.look();
             let health = look.health.iter().find(|health| health.domain == lineage);
             health.map_or_else(

@@ -103,6 +103,10 @@ impl Provider {
             }
             DnsProvider::Exec { command } => Self::Exec(Exec::new(command)?),
             DnsProvider::Manual => Self::Manual(Manual),
+            DnsProvider::None => {
+                let text = "no DNS provider is configured\nhint: add `provider` to [acme.dns]";
+                return Err(DnsError::Refused(text.to_owned()));
+            }
         })
     }
 

@@ -6,6 +6,7 @@
 //! certs/<domain>/pending/{key.pem, csr.der, order.json}     an order in progress
 //! certs/<domain>/{state.json, state.json.prev, txt-ledger.jsonl, lock}   the renewal's own
 //! engine/{limits.json, limits.json.prev, limits.lock, engine.heartbeat}         what all lineages share
+//! challenges/<token>.json                            what a CA asks the proxy for while an order runs
 //! ```
 //! A generation holds a `MANIFEST` too (as `sha256sum -c` reads it), and `COMPROMISED` once its key is known to others.
 //! It appears by one rename and becomes current by another, so chain and key cannot mismatch. Keys are 0640:
@@ -20,7 +21,9 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use self::generation::Generation;
+use super::answers::AnswerFiles;
 use super::{Debt, Lock, NewGeneration, Pending, PendingOrder, Store, StoreError, Stored};
+use crate::cert::answers::Answer;
 use crate::cert::bundle::Bundle;
 use crate::cert::sealed::{self, Sealed};
 use crate::cert::{disk, failpoint};
@@ -322,6 +325,22 @@ impl Store for FileStore {
         }
         Ok(open)
     }
+
+    fn put_answer(&self, answer: &Answer) -> Result<(), StoreError> {
+        self.challenges().put(answer)
+    }
+
+    fn answers(&self) -> Result<Vec<Answer>, StoreError> {
+        self.challenges().all()
+    }
+
+    fn answers_fingerprint(&self) -> u64 {
+        self.challenges().fingerprint()
+    }
+
+    fn withdraw(&self, lineage: &Host) -> Result<(), StoreError> {
+        self.challenges().withdraw(lineage)
+    }
 }
 
 /// A line of the ledger.
@@ -333,6 +352,10 @@ enum Entry {
 }
 
 impl FileStore {
+    fn challenges(&self) -> AnswerFiles {
+        AnswerFiles(self.root.with_file_name("challenges"))
+    }
+
     fn ledger(&self, lineage: &Host) -> PathBuf {
         self.lineage(lineage).join("txt-ledger.jsonl")
     }

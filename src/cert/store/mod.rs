@@ -5,6 +5,7 @@
 //! [`file::FileStore`] keeps everything below the state directory. The store proves what it reads with
 //! [`bundle`](crate::cert::bundle); it never talks to a CA, and it holds the renewal's state only as text.
 
+mod answers;
 pub mod file;
 pub mod import;
 
@@ -17,7 +18,9 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 pub use self::import::import;
+use crate::cert::answers::Answer;
 use crate::cert::bundle::{Bundle, BundleError};
+use crate::cert::lineage::Lineage;
 use crate::cert::live::Served;
 use crate::cert::sealed::Sealed;
 use crate::clock::UnixTime;
@@ -297,20 +300,53 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`StoreError`].
     fn debts(&self, lineage: &Host) -> Result<Vec<Debt>, StoreError>;
+
+    /// Hands an answer to every proxy that reads this store.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn put_answer(&self, answer: &Answer) -> Result<(), StoreError>;
+
+    /// The answers to CAs that are to be served now.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn answers(&self) -> Result<Vec<Answer>, StoreError>;
+
+    /// A number that changes when any answer does. Cheap enough to ask every few seconds.
+    fn answers_fingerprint(&self) -> u64;
+
+    /// Takes back the answers for a lineage's names.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn withdraw(&self, lineage: &Host) -> Result<(), StoreError>;
+
+    /// Whether a lineage has answers that were not taken back.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn has_answers(&self, lineage: &Host) -> Result<bool, StoreError> {
+        let lineage = lineage.as_str();
+        Ok(self
+            .answers()?
+            .iter()
+            .any(|answer| answer.lineage == lineage))
+    }
 }
 
-/// Everything that may be served, in the order of `domains` (the first is the default for clients without SNI), and
+/// Everything that may be served, in the order of `lineages` (the first is the default for clients without SNI), and
 /// what could not be loaded. A lineage without certificate is in neither.
 #[must_use]
-pub fn load_all(store: &dyn Store, domains: &[Host]) -> (Vec<Served>, Vec<StoreError>) {
+pub fn load_all(store: &dyn Store, lineages: &[Lineage]) -> (Vec<Served>, Vec<StoreError>) {
     let mut served = Vec::new();
     let mut problems = Vec::new();
-    for domain in domains {
-        match store.load(domain) {
+    for lineage in lineages {
+        match store.load(&lineage.name) {
             Ok(Some(stored)) => served.push(
                 stored
                     .bundle
-                    .into_served(domain.as_str(), stored.generation),
+                    .into_served(lineage.name.as_str(), stored.generation),
             ),
             Ok(None) => {}
             Err(error) => problems.push(error),

@@ -100,7 +100,7 @@ pub async fn rollback(
     out: &mut (dyn Write + Send),
 ) -> Result<Verdict, CertError> {
     let store = ours(config)?;
-    let domain = one(config, domain)?;
+    let domain = &one(config, domain)?;
     let lock = store.lock(domain)?;
     let lock = lock.ok_or_else(|| StoreError::Busy(domain.clone()))?;
     let stored = store.rollback(domain, to)?;
@@ -126,6 +126,7 @@ pub async fn revoke(
 ) -> Result<Verdict, CertError> {
     let store = ours(config)?;
     let (domain, stored) = find(config, &store, &revocation)?;
+    let domain = &domain;
     let ca = ca_of(config, &stored)?;
     let current = store.load(domain)?;
     let in_service =
@@ -241,9 +242,9 @@ fn ours(config: &Config) -> Result<FileStore, CertError> {
     }
 }
 
-fn one<'a>(config: &'a Config, domain: Option<&Host>) -> Result<&'a Host, CertError> {
+fn one(config: &Config, domain: Option<&Host>) -> Result<Host, CertError> {
     match chosen(config, domain)?.as_slice() {
-        [one] => Ok(*one),
+        [one] => Ok(one.clone()),
         several => {
             let names: Vec<String> = several.iter().map(ToString::to_string).collect();
             Err(ChangeError::Which(names.join(", ")).into())
@@ -251,18 +252,16 @@ fn one<'a>(config: &'a Config, domain: Option<&Host>) -> Result<&'a Host, CertEr
     }
 }
 
-fn find<'a>(
-    config: &'a Config,
+fn find(
+    config: &Config,
     store: &FileStore,
     revocation: &Revocation<'_>,
-) -> Result<(&'a Host, Stored), CertError> {
+) -> Result<(Host, Stored), CertError> {
     let Some(serial) = revocation.serial else {
         let domain = one(config, revocation.domain)?;
-        let stored = store.load(domain)?;
-        return Ok((
-            domain,
-            stored.ok_or_else(|| ChangeError::None(domain.clone()))?,
-        ));
+        let stored = store.load(&domain)?;
+        let stored = stored.ok_or_else(|| ChangeError::None(domain.clone()))?;
+        return Ok((domain, stored));
     };
     let wanted: String = serial
         .chars()
@@ -271,7 +270,7 @@ fn find<'a>(
         .collect();
     let wanted = wanted.trim_start_matches('0');
     for domain in chosen(config, revocation.domain)? {
-        let all = store.generations(domain)?;
+        let all = store.generations(&domain)?;
         let found = all
             .into_iter()
             .find(|stored| stored.bundle.serial().trim_start_matches('0') == wanted);

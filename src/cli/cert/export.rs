@@ -82,8 +82,8 @@ pub fn export(
     force: bool,
     out: &mut dyn Write,
 ) -> Result<(), CertError> {
-    let domain = match chosen(config, domain)?.as_slice() {
-        [one] => *one,
+    let domain = &match chosen(config, domain)?.as_slice() {
+        [one] => one.clone(),
         several => {
             let names: Vec<String> = several.iter().map(ToString::to_string).collect();
             return Err(ExportError::Which(names.join(", ")).into());

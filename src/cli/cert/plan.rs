@@ -37,7 +37,7 @@ pub async fn plan(
         // In JSON, words of the provider for a person would be in the way.
         let mut words = Vec::new();
         let provider: &mut (dyn Write + Send) = if json { &mut words } else { &mut *out };
-        let findings = Box::pin(plan::plan(config, &store, domain, provider)).await;
+        let findings = Box::pin(plan::plan(config, &store, &domain, provider)).await;
         for finding in &findings {
             worst = worst.max(finding.grade);
             if !json {

@@ -2,6 +2,7 @@
 
 mod acme;
 mod arbitrary;
+mod certificates;
 mod files;
 mod good;
 mod samples;

@@ -170,7 +170,7 @@ async fn a_limit_survives_and_holds_back_only_whom_it_names() {
         .seconds_since(UnixTime::now());
     assert!((3500..=3600).contains(&left), "{left}");
     for order in [DUE, FORCE] {
-        let single = portico::cli::cert::Order {
+        let single = cert::Order {
             domain: Some(&lab.config.domains[0]),
             ..order
         };

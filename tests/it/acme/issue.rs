@@ -12,8 +12,8 @@ use portico::cert::store::file::FileStore;
 use portico::cli::cert::{self, Order, Verdict};
 use portico::clock::UnixTime;
 use portico::config::{
-    Acme, AcmeRun, CertOrigin, Config, DeployProbe, Dns, DnsProvider, Http, Limits, Listen, Log,
-    Server, Tenants, Upstream,
+    Acme, AcmeRun, CertOrigin, Challenge, Config, DeployProbe, Dns, DnsProvider, Http, Limits,
+    Listen, Log, Server, Tenants, Upstream,
 };
 use portico::host::Host;
 use tempfile::TempDir;
@@ -52,6 +52,7 @@ pub(super) fn config(
             directory: pebble.directory_url(),
             ca_file: Some(pebble.ca_file().to_owned()),
             profile: None,
+            challenge: Challenge::Dns01,
             run: AcmeRun::Timer,
             on_event: None,
             deploy_probe: DeployProbe::Off,
@@ -66,6 +67,7 @@ pub(super) fn config(
             eab: None,
             fallback: None,
         },
+        certificates: Vec::new(),
         tenants: Tenants::default(),
         upstream: Upstream::default(),
         http: Http::default(),

@@ -64,7 +64,7 @@ impl Site {
             .management()
             .get(Protocol::Http1, "127.0.0.1", &path)
             .await;
-        let status: Value = serde_json::from_str(answer.text()).expect(answer.text());
+        let status: Value = serde_json::from_str(answer.text()).unwrap();
         status["Status"].as_str().unwrap().to_owned()
     }
 }

@@ -59,12 +59,7 @@ fn case_02_authorizations_reused_always_and_never() {
     lab.renew().ends(DONE);
     let offered = lab.proxy.posts(Kind::Challenge);
     // A hook that always fails shows that none is called.
-    let credentials = lab.config_file().with_file_name("rfc2136.ini");
-    let rfc2136 = format!(
-        "provider = \"rfc2136\"\ncredentials = \"{}\"",
-        credentials.display()
-    );
-    lab.reconfigure(&rfc2136, "provider = \"exec\"\ncommand = [\"/bin/false\"]");
+    lab.provider("provider = \"exec\"\ncommand = [\"/bin/false\"]");
     lab.force().ends(DONE);
     assert_eq!(lab.proxy.posts(Kind::Challenge), offered, "none is offered");
     assert_eq!(lab.generations().len(), 2);
@@ -80,7 +75,7 @@ fn case_02_authorizations_reused_always_and_never() {
 
 #[test]
 fn case_14_503_page_with_a_date_then_broken_json_then_ten_megabytes() {
-    let lab = Lab::start();
+    let lab = Lab::start().any_time();
     let date = {
         let at = time::OffsetDateTime::now_utc() + time::Duration::hours(2);
         crate::support::fault_proxy::http_date(at)
@@ -116,7 +111,7 @@ fn case_14_503_page_with_a_date_then_broken_json_then_ten_megabytes() {
 
 #[test]
 fn case_15_connection_reset_after_finalize() {
-    let lab = Lab::start();
+    let lab = Lab::start().any_time();
     lab.proxy.on(Kind::Finalize, Fault::ResetAfter);
     let first = lab.renew();
     assert!(
@@ -135,7 +130,7 @@ fn case_15_connection_reset_after_finalize() {
 
 #[test]
 fn case_15_silence_and_one_byte_a_second() {
-    let lab = Lab::start();
+    let lab = Lab::start().any_time();
     // The program's clock runs ten times as fast, its timers too: its half minute is three seconds of ours.
     let hurried = || {
         let mut command = lab.command(&["cert", "renew", "--force"]);

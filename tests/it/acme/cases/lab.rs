@@ -64,6 +64,8 @@ pub(super) struct Lab {
     pub(super) proxy: FaultProxy,
     folder: TempDir,
     config: String,
+    /// The lines of the configuration that name the DNS provider.
+    provider: String,
     /// Seconds that this machine's clock, as the program sees it, is ahead of the true time.
     ahead: Cell<i64>,
 }
@@ -98,19 +100,23 @@ impl Lab {
         );
         fs::write(&credentials, text).expect("our own folder");
         fs::set_permissions(&credentials, fs::Permissions::from_mode(0o600)).expect("our file");
+        let provider = format!(
+            "provider = \"rfc2136\"\ncredentials = \"{}\"",
+            credentials.display()
+        );
         let [https, admin] = [(); 2].map(|()| port::free());
         let config = format!(
             "domains = {domains:?}\nstate_dir = \"{dir}/state\"\n\
              [listen]\nhttps = [\"{}\"]\nadmin = \"{}\"\n\
              [upstream]\nservers = [\"http://127.0.0.1:9\"]\n\
              [acme]\nemail = \"ops@example.test\"\ndirectory = \"{}\"\nca_file = \"{}\"\n\
-             [acme.dns]\nprovider = \"rfc2136\"\ncredentials = \"{}\"\nnameservers = [\"{}\"]\n\
+             [acme.dns]\n{}\nnameservers = [\"{}\"]\n\
              propagation_timeout = \"5s\"\n",
             port::local(https),
             port::local(admin),
             proxy.directory_url(),
             proxy.ca_file().display(),
-            credentials.display(),
+            provider,
             knot.address(),
         );
         let lab = Self {
@@ -119,6 +125,7 @@ impl Lab {
             proxy,
             folder,
             config,
+            provider,
             ahead: Cell::new(0),
         };
         lab.write_config();
@@ -131,6 +138,33 @@ impl Lab {
         assert!(self.config.contains(from), "{from:?} in {}", self.config);
         self.config = self.config.replace(from, to);
         self.write_config();
+    }
+
+    /// Another DNS provider: the lines of the configuration that name it.
+    pub(super) fn provider(&mut self, lines: &str) {
+        let before = std::mem::replace(&mut self.provider, lines.to_owned());
+        self.reconfigure(&before, lines);
+    }
+
+    /// For tests that move the clock: knot would refuse a signature of another time, so a hook updates it at the true one.
+    pub(super) fn any_time(mut self) -> Self {
+        let script = self.folder.path().join("hook.sh");
+        let text = format!(
+            "#!/bin/sh\nunset LD_PRELOAD FAKETIME\n\
+             case $1 in present) verb=add ttl=60;; cleanup) verb=del ttl=;; esac\n\
+             zone=${{2#_acme-challenge.}}\n\
+             exec knsupdate -y hmac-sha256:{KEY_NAME}:{KEY_SECRET} <<END\n\
+             server {} {}\nzone $zone.\n$verb $2. $ttl TXT $3\nsend\nquit\nEND\n",
+            self.knot.address().ip(),
+            self.knot.address().port(),
+        );
+        fs::write(&script, text).expect("our own folder");
+        let lines = format!(
+            "provider = \"exec\"\ncommand = [\"/bin/sh\", \"{}\"]",
+            script.display()
+        );
+        self.provider(&lines);
+        self
     }
 
     fn write_config(&self) {
@@ -234,6 +268,11 @@ impl Lab {
             "{names:?}"
         );
         bundle
+    }
+
+    /// Pebble forgets everything.
+    pub(super) fn restart_pebble(&mut self) {
+        self.pebble.forget();
     }
 
     /// The TXT values left in the zone.

@@ -3,6 +3,9 @@
 //!
 //! Time is that of libfaketime: hours pass between two runs and not in them.
 
+mod advice;
 mod answers;
+mod clock;
+mod killed;
 mod lab;
 mod limits;
