@@ -9,8 +9,9 @@ use super::client::Client;
 use super::dns::{Output, Provider, Txt};
 use super::error::AcmeError;
 use super::order::{patient, settle};
-use super::propagation::{Place, Propagation};
-use crate::cert::store::{Debt, Store};
+use super::propagation::Propagation;
+use super::trial::zone_for;
+use crate::cert::store::{Debt, Proof, Store};
 use crate::host::Host;
 
 /// What is needed to publish and check the records of one domain.
@@ -30,13 +31,21 @@ impl Desk<'_> {
         order: &mut Order,
         out: Output<'_>,
     ) -> Result<(), AcmeError> {
-        let values = wanted(self.client, order).await?;
-        if values.is_empty() {
+        let proofs = wanted(self.client, order).await?;
+        if proofs.is_empty() {
             tracing::info!("the CA needs no new proof");
             return settled(self.client, order).await;
         }
+        if proofs.len() > 1 && self.provider.holds_one_value() {
+            return Err(AcmeError::Config(format!(
+                "`{}` keeps one TXT value for each name, and this order needs {}\nhint: choose another provider \
+                 (`portico dns providers`), or delegate to `responder`",
+                self.provider.name(),
+                proofs.len()
+            )));
+        }
         self.provider.open().await?;
-        let proven = self.publish_and_offer(order, &values, out).await;
+        let proven = self.publish_and_offer(order, proofs, out).await;
         self.clean(out).await;
         self.provider.close().await;
         proven
@@ -45,31 +54,33 @@ impl Desk<'_> {
     async fn publish_and_offer(
         &mut self,
         order: &mut Order,
-        values: &[String],
+        proofs: Vec<(String, Proof)>,
         out: Output<'_>,
     ) -> Result<(), AcmeError> {
         let place = self.propagation.locate(self.lineage).await?;
-        let zone = self.zone(&place)?;
+        let zone = zone_for(self.provider, &place, self.lineage)?;
         tracing::info!(
             record = place.fqdn(),
             zone,
             provider = self.provider.name(),
             "publishing {} values",
-            values.len()
+            proofs.len()
         );
-        for (value, left) in values.iter().zip((0..values.len()).rev()) {
+        let values: Vec<String> = proofs.iter().map(|(value, _)| value.clone()).collect();
+        for ((value, proof), left) in proofs.into_iter().zip((0..values.len()).rev()) {
             let debt = Debt {
                 domain: self.lineage.to_string(),
                 zone: zone.clone(),
                 fqdn: place.fqdn(),
-                value: value.clone(),
+                value,
+                proof: Some(proof),
             };
             self.store.owe(self.lineage, &debt)?;
             self.provider
                 .add(&txt(&debt, self.names, left), out)
                 .await?;
         }
-        let waited = self.propagation.wait(&place, values).await?;
+        let waited = self.propagation.wait(&place, &values).await?;
         tracing::info!(
             waited_ms = waited.as_millis(),
             "every authoritative server shows the records"
@@ -100,21 +111,6 @@ impl Desk<'_> {
             }
         }
     }
-
-    /// The zone for the provider.
-    fn zone(&self, place: &Place) -> Result<String, AcmeError> {
-        if self.provider.owns_zone() {
-            return Ok(place.delegated_zone().unwrap_or_else(|| place.fqdn()));
-        }
-        match place.zone() {
-            Some(zone) => Ok(zone),
-            None if self.provider.needs_zone() => Err(AcmeError::Config(format!(
-                "cannot find the DNS zone of `{}`\nhint: set `zone` in [acme.dns]",
-                place.fqdn()
-            ))),
-            None => Ok(self.lineage.to_string()),
-        }
-    }
 }
 
 fn txt(debt: &Debt, names: &[String], remaining: usize) -> Txt {
@@ -123,13 +119,14 @@ fn txt(debt: &Debt, names: &[String], remaining: usize) -> Txt {
         zone: debt.zone.clone(),
         fqdn: debt.fqdn.clone(),
         value: debt.value.clone(),
+        proof: debt.proof.clone(),
         all: names.to_vec(),
         remaining,
     }
 }
 
-/// The values that the CA wants to see.
-async fn wanted(client: &Client, order: &mut Order) -> Result<Vec<String>, AcmeError> {
+/// The values that the CA wants to see, and what each is made of.
+async fn wanted(client: &Client, order: &mut Order) -> Result<Vec<(String, Proof)>, AcmeError> {
     let found = patient(client, async || {
         let mut found = Vec::new();
         let mut authorizations = order.authorizations();
@@ -142,7 +139,14 @@ async fn wanted(client: &Client, order: &mut Order) -> Result<Vec<String>, AcmeE
                     let challenge = authorization.challenge(ChallengeType::Dns01);
                     found.push(
                         challenge
-                            .map(|challenge| challenge.key_authorization().dns_value())
+                            .map(|challenge| {
+                                let authorization = challenge.key_authorization();
+                                let proof = Proof {
+                                    token: challenge.token.clone(),
+                                    key_authorization: authorization.as_str().to_owned(),
+                                };
+                                (authorization.dns_value(), proof)
+                            })
                             .ok_or(name),
                     );
                 }
@@ -156,7 +160,7 @@ async fn wanted(client: &Client, order: &mut Order) -> Result<Vec<String>, AcmeE
         Ok(Ok(found))
     })
     .await??;
-    let values: Result<Vec<String>, String> = found.into_iter().collect();
+    let values: Result<Vec<(String, Proof)>, String> = found.into_iter().collect();
     values.map_err(|name| AcmeError::Config(format!("the CA offers no DNS-01 for `{name}`")))
 }
 

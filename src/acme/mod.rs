@@ -20,6 +20,7 @@ mod order;
 pub mod propagation;
 pub mod renew;
 pub mod schedule;
+pub mod trial;
 
 pub use self::error::{AcmeError, Class};
 pub use self::renew::{Outcome, Trigger, renew};

@@ -5,7 +5,6 @@
 //! before which there is no other try.
 
 use std::hash::BuildHasher;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::backoff::Failure;
@@ -16,7 +15,7 @@ use super::schedule::{self, Decision, Facts, Reason};
 use crate::cert::bundle;
 use crate::cert::store::{Store, Stored};
 use crate::clock::UnixTime;
-use crate::config::{Config, Dns, DnsProvider};
+use crate::config::Config;
 use crate::host::Host;
 
 /// What makes a renewal run.
@@ -239,19 +238,10 @@ fn fingerprint(config: &Config) -> u64 {
         .acme
         .dns
         .as_ref()
-        .and_then(credentials)
+        .and_then(|dns| dns.provider.credentials()?.path())
         .and_then(|path| std::fs::read(path).ok())
         .map(zeroize::Zeroizing::new);
     // The content, not the file's age: systemd makes a new copy for each run.
     foldhash::fast::FixedState::default()
         .hash_one((format!("{:?}", config.acme), credentials.as_deref()))
-}
-
-fn credentials(dns: &Dns) -> Option<PathBuf> {
-    match &dns.provider {
-        DnsProvider::Rfc2136 { credentials } | DnsProvider::DigitalOcean { credentials } => {
-            credentials.path()
-        }
-        DnsProvider::Responder { .. } | DnsProvider::Exec { .. } | DnsProvider::Manual => None,
-    }
 }

@@ -297,7 +297,10 @@ fn read(path: &Path) -> Result<String, CertError> {
     })
 }
 
-fn chosen<'a>(config: &'a Config, domain: Option<&Host>) -> Result<Vec<&'a Host>, CertError> {
+pub(super) fn chosen<'a>(
+    config: &'a Config,
+    domain: Option<&Host>,
+) -> Result<Vec<&'a Host>, CertError> {
     let chosen: Vec<&Host> = config
         .domains
         .iter()

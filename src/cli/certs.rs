@@ -60,7 +60,7 @@ fn import(options: &Import) -> Exit {
 }
 
 /// Files that root writes into the renewal user's store could be read neither by it nor by the proxy.
-fn refuse_foreign_root(config: &Config) -> Result<(), CertError> {
+pub(super) fn refuse_foreign_root(config: &Config) -> Result<(), CertError> {
     use std::os::unix::fs::MetadataExt;
     let owner = std::fs::metadata(&config.state_dir).map_or(0, |meta| meta.uid());
     if rustix::process::geteuid().is_root() && owner != 0 {
@@ -69,7 +69,7 @@ fn refuse_foreign_root(config: &Config) -> Result<(), CertError> {
     Ok(())
 }
 
-fn with_config(
+pub(super) fn with_config(
     file: &ConfigFile,
     verb: impl FnOnce(&Config) -> Result<Verdict, CertError>,
 ) -> Exit {

@@ -9,6 +9,7 @@ mod certs;
 pub mod check;
 mod daemon;
 pub mod demo;
+mod dns;
 pub mod run;
 
 use std::error::Error;
@@ -51,6 +52,7 @@ pub fn run(args: Args) -> Exit {
         Verb::Run(options) => run::run(&options),
         Verb::Check(options) => check::check(&options),
         Verb::Cert(verb) => certs::run(&verb),
+        Verb::Dns(verb) => dns::run(&verb),
         Verb::Demo(options) => demo::start::demo(&options),
         Verb::Version => {
             say(concat!("portico ", env!("CARGO_PKG_VERSION")));

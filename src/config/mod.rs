@@ -30,7 +30,7 @@ mod tests;
 use std::path::PathBuf;
 
 pub use self::acme::{Acme, AcmeRun};
-pub use self::dns::{Dns, DnsProvider};
+pub use self::dns::{Client as DnsClient, Dns, DnsProvider, SERVICES, Service, Tested, Values};
 pub use self::file::{ConfigError, reference, reference_markdown};
 pub use self::http::{Hsts, Http};
 pub use self::limits::Limits;
