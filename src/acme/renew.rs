@@ -5,6 +5,7 @@
 //! before which there is no other try.
 
 use std::hash::BuildHasher;
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use super::backoff::Failure;
@@ -234,14 +235,23 @@ fn failure(store: &dyn Store, domain: &Host) -> Result<Option<Failure>, AcmeErro
 
 /// Changes with the settings of `[acme]` and with the credentials file.
 fn fingerprint(config: &Config) -> u64 {
-    let credentials = config
+    let path = config
         .acme
         .dns
         .as_ref()
-        .and_then(|dns| dns.provider.credentials()?.path())
+        .and_then(|dns| dns.provider.credentials()?.path());
+    // The mode as well: a file that others could read is refused until somebody runs chmod.
+    let mode = path
+        .as_ref()
+        .and_then(|path| std::fs::metadata(path).ok())
+        .map(|metadata| metadata.mode());
+    let credentials = path
         .and_then(|path| std::fs::read(path).ok())
         .map(zeroize::Zeroizing::new);
     // The content, not the file's age: systemd makes a new copy for each run.
-    foldhash::fast::FixedState::default()
-        .hash_one((format!("{:?}", config.acme), credentials.as_deref()))
+    foldhash::fast::FixedState::default().hash_one((
+        format!("{:?}", config.acme),
+        credentials.as_deref(),
+        mode,
+    ))
 }

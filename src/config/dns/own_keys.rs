@@ -79,7 +79,7 @@ pub(super) fn read_hooks(section: &mut Section<'_, '_>, base: &Path) -> Option<D
         "hook",
         "`\"lego\"`",
         HOOKS,
-        "How `exec` calls the hook: as `lego` does (`present|cleanup NAME VALUE`), or as `certbot` does (variables)",
+        "How `exec` calls the hook: with the arguments of `lego` (verb, name, value), or as `certbot` does, with variables alone",
     );
     let hook = hook.unwrap_or(Hook::Lego);
     let command = read_command(

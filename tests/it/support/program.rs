@@ -18,6 +18,18 @@ pub(crate) fn pebble() -> PathBuf {
     cached("PORTICO_TEST_PEBBLE", "pebble/usr/bin/pebble", "")
 }
 
+/// libfaketime, for `LD_PRELOAD`: another wall clock for one program.
+pub(crate) fn faketime() -> PathBuf {
+    let folders = std::fs::read_dir("/usr/lib")
+        .into_iter()
+        .flatten()
+        .flatten();
+    folders
+        .map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"))
+        .find(|file| file.is_file())
+        .unwrap_or_else(|| missing("libfaketimeMT.so.1", "/usr/lib/*/faketime"))
+}
+
 /// A program of the Python environment, from `PORTICO_TEST_VENV` or where `tests/run` puts it.
 pub(crate) fn venv(name: &str) -> PathBuf {
     cached("PORTICO_TEST_VENV", "venv", &format!("bin/{name}"))
