@@ -16,8 +16,8 @@ use zeroize::Zeroizing;
 use super::client::Client;
 use super::error::AcmeError;
 use super::order::patient;
-use crate::cert::disk;
 use crate::cert::store::StoreError;
+use crate::cert::{disk, failpoint};
 use crate::config::Acme;
 
 /// For another process to make the account; a call to the CA takes half a minute at most.
@@ -88,7 +88,7 @@ pub(super) async fn open(
     {
         let contact = format!("mailto:{email}");
         // The certificate matters more than the address.
-        match account.update_contacts(&[&contact]).await {
+        match patient(client, async || account.update_contacts(&[&contact]).await).await {
             Ok(()) => {
                 saved.contact.clone_from(&config.email);
                 write(&path, &saved)?;
@@ -164,6 +164,7 @@ async fn register(saved: &mut Saved, path: &Path, client: &Client) -> Result<Acc
             .map(|(account, _)| account)
     })
     .await?;
+    failpoint::hit(failpoint::ACCOUNT_REGISTERED);
     saved.url = Some(account.id().to_owned());
     write(path, saved)?;
     tracing::info!(account = account.id(), "the CA knows our account");
@@ -183,6 +184,7 @@ fn create(path: &Path, directory: &str) -> Result<Saved, AcmeError> {
         contact: None,
     };
     write(path, &saved)?;
+    failpoint::hit(failpoint::ACCOUNT_KEY_WRITTEN);
     Ok(saved)
 }
 

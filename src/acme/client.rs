@@ -55,6 +55,14 @@ pub(super) struct Reply {
     pub(super) date: Option<UnixTime>,
 }
 
+/// The answer to a plain GET.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) retry_after: Option<UnixTime>,
+    pub(super) body: Bytes,
+}
+
 /// The client. Cloning gives the same one.
 #[derive(Clone)]
 pub(super) struct Client(Arc<Inner>);
@@ -77,7 +85,7 @@ struct Line {
 /// What moves the bytes of a connection.
 type Driver = Connection<TokioIo<TlsStream<TcpStream>>, BodyWrapper<Bytes>>;
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 impl Client {
     /// Trusts the system's roots and those of `ca_file`.
@@ -98,21 +106,45 @@ impl Client {
         *self.0.reply.lock().unwrap_or_else(PoisonError::into_inner) = reply;
     }
 
-    async fn call(
+    /// A GET without account or nonce, whatever the status of the answer.
+    pub(super) async fn get(&self, url: &str) -> Result<Answer, Failure> {
+        let request = Request::get(url).body(BodyWrapper::default())?;
+        let called = tokio::time::timeout(TOTAL, self.exchange(request)).await;
+        let (parts, body) =
+            called.map_err(|_elapsed| format!("no answer within {} s", TOTAL.as_secs()))??;
+        Ok(Answer {
+            status: parts.status,
+            retry_after: self.reply().retry_after,
+            body,
+        })
+    }
+
+    async fn call(&self, request: Request<BodyWrapper<Bytes>>) -> Result<BytesResponse, Failure> {
+        let directory = request.method() == Method::GET;
+        let (parts, body) = self.exchange(request).await?;
+        // The library does not look at the status of the directory.
+        if directory && parts.status != StatusCode::OK {
+            return Err(format!("the ACME directory answered {}", parts.status).into());
+        }
+        Ok(BytesResponse::from(Response::from_parts(
+            parts,
+            Full::new(body),
+        )))
+    }
+
+    async fn exchange(
         &self,
         mut request: Request<BodyWrapper<Bytes>>,
-    ) -> Result<BytesResponse, Failure> {
+    ) -> Result<(http::response::Parts, Bytes), Failure> {
         self.note(Reply::default());
         let host = target(&mut request)?;
-        let directory = request.method() == Method::GET;
         let mut line = match self.reusable(&host).await {
             Some(line) => line,
             None => tokio::time::timeout(CONNECT, self.connect(host))
                 .await
                 .map_err(|_elapsed| format!("no connection within {} s", CONNECT.as_secs()))??,
         };
-        let answer = line.send(request).await?;
-        let (parts, body) = answer;
+        let (parts, body) = line.send(request).await?;
         self.note(Reply {
             status: parts.status.as_u16(),
             retry_after: retry_after(&parts.headers, UnixTime::now()),
@@ -122,14 +154,7 @@ impl Client {
             line.since = Instant::now();
             *self.0.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(line);
         }
-        // The library does not look at the status of the directory.
-        if directory && parts.status != StatusCode::OK {
-            return Err(format!("the ACME directory answered {}", parts.status).into());
-        }
-        Ok(BytesResponse::from(Response::from_parts(
-            parts,
-            Full::new(body),
-        )))
+        Ok((parts, body))
     }
 
     /// The kept connection, if it goes to `host` and is still open.

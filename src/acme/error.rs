@@ -12,6 +12,7 @@ use time::macros::format_description;
 
 use super::client::Reply;
 use super::dns::DnsError;
+use super::limits::Scope;
 use super::propagation::PropagationError;
 use crate::cert::bundle::BundleError;
 use crate::cert::store::StoreError;
@@ -21,10 +22,11 @@ use crate::clock::UnixTime;
 const RATE_LIMIT_GUESS: Duration = Duration::from_secs(3600);
 
 /// What kind of failure it was: who is to blame, and so when it is worth trying again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
     /// The CA cannot be reached or is out of order.
+    #[default]
     Transport,
     /// The CA named a time to wait.
     Limited,
@@ -42,6 +44,29 @@ pub enum Class {
     Certificate,
 }
 
+impl Class {
+    /// The word used in metrics and in `state.json`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Transport => "transport",
+            Self::Limited => "limited",
+            Self::Dns => "dns",
+            Self::Propagation => "propagation",
+            Self::Validation => "validation",
+            Self::Blocked => "blocked",
+            Self::Storage => "storage",
+            Self::Certificate => "certificate",
+        }
+    }
+}
+
+impl std::fmt::Display for Class {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
 /// Why there is no certificate.
 #[derive(Debug, Error)]
 pub enum AcmeError {
@@ -49,10 +74,12 @@ pub enum AcmeError {
     #[error("the CA cannot be used: {0}")]
     Transport(String),
     /// The CA named a time to wait.
-    #[error("the CA allows the next try at {until}: {detail}")]
+    #[error("the CA allows the next try for {scope} at {until}: {detail}")]
     Limited {
         /// When.
         until: UnixTime,
+        /// For whom.
+        scope: Scope,
         /// Its words.
         detail: String,
     },
@@ -81,6 +108,9 @@ pub enum AcmeError {
     /// The record did not show in time, or has no place.
     #[error(transparent)]
     Propagation(#[from] PropagationError),
+    /// What the CA would look for is not there, so it was not asked to look.
+    #[error("{0}")]
+    NotShown(String),
     /// The state directory does not work.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -107,7 +137,7 @@ impl AcmeError {
             Self::Propagation(error) if error.is_permanent() => Class::Blocked,
             Self::Validation(_) => Class::Validation,
             Self::Dns(DnsError::Failed(_)) => Class::Dns,
-            Self::Propagation(_) => Class::Propagation,
+            Self::Propagation(_) | Self::NotShown(_) => Class::Propagation,
             Self::Store(_) => Class::Storage,
             Self::Certificate(_) => Class::Certificate,
         }
@@ -122,15 +152,27 @@ impl AcmeError {
         }
     }
 
+    /// To what a limit of the CA applies; for everything else the lineage itself.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        match self {
+            Self::Limited { scope, .. } => scope.clone(),
+            _ => Scope::NameSet,
+        }
+    }
+
     /// Reads an error of the ACME library together with the last reply, which holds what the library drops.
     pub(super) fn from_library(error: instant_acme::Error, reply: &Reply) -> Self {
         if let Some(until) = reply
             .retry_after
             .filter(|_| matches!(reply.status, 429 | 503))
         {
+            let detail = error.to_string();
+            let scope = scope_of(&detail, reply.status);
             return Self::Limited {
                 until,
-                detail: error.to_string(),
+                scope,
+                detail,
             };
         }
         match error {
@@ -170,7 +212,12 @@ impl AcmeError {
                 let now = UnixTime::now();
                 let until = named_time(&detail).filter(|until| *until > now);
                 let until = until.unwrap_or_else(|| now.plus(RATE_LIMIT_GUESS));
-                return Self::Limited { until, detail };
+                let scope = scope_of(&detail, 429);
+                return Self::Limited {
+                    until,
+                    scope,
+                    detail,
+                };
             }
             "caa" => "let the domain's CAA records allow this CA (`issue` and `issuewild`)",
             "externalAccountRequired" => {
@@ -201,6 +248,29 @@ fn words(problem: &instant_acme::Problem) -> String {
         words.push_str(&format!("; {part}"));
     }
     words
+}
+
+/// Who is limited, from Let's Encrypt's words; a 503 is about all that this machine asks. Words that are not known
+/// hold back this set of names only, so that no lineage stalls another by a guess.
+fn scope_of(words: &str, status: u16) -> Scope {
+    let quoted = || words.split('"').nth(1).map(str::to_ascii_lowercase);
+    let has = |text| words.contains(text);
+    if has("exact set of") {
+        return Scope::NameSet;
+    }
+    if has("already issued for") {
+        return quoted().map_or(Scope::NameSet, Scope::RegisteredDomain);
+    }
+    if has("failed authorizations") {
+        return quoted().map_or(Scope::NameSet, Scope::Identifier);
+    }
+    if has("new orders") || has("from this account") {
+        return Scope::Account;
+    }
+    if has("registrations") || has("from this IP") || status == 503 {
+        return Scope::Address;
+    }
+    Scope::NameSet
 }
 
 /// The time in Let's Encrypt's words: `… retry after 2026-11-21 10:00:00 UTC: …`.
@@ -242,6 +312,41 @@ mod tests {
             ("somethingNew", 400, Class::Blocked),
         ] {
             assert_eq!(class(kind, status), expected, "{kind} {status}");
+        }
+    }
+
+    #[test]
+    fn a_limit_holds_back_those_that_it_names_and_no_others() {
+        for (words, status, scope) in [
+            (
+                "too many new orders (300) from this account in the last 3h0m0s, retry after",
+                429,
+                Scope::Account,
+            ),
+            (
+                "too many new registrations (10) from this IP address in the last 3h0m0s",
+                429,
+                Scope::Address,
+            ),
+            (
+                "too many certificates (50) already issued for \"Example.com\" in the last 168h0m0s",
+                429,
+                Scope::RegisteredDomain("example.com".to_owned()),
+            ),
+            (
+                "too many certificates (5) already issued for this exact set of identifiers in the last 168h0m0s",
+                429,
+                Scope::NameSet,
+            ),
+            (
+                "too many failed authorizations (5) for \"example.com\" in the last 1h0m0s",
+                429,
+                Scope::Identifier("example.com".to_owned()),
+            ),
+            ("slow down", 429, Scope::NameSet),
+            ("<html>", 503, Scope::Address),
+        ] {
+            assert_eq!(scope_of(words, status), scope, "{words}");
         }
     }
 

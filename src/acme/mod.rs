@@ -11,16 +11,26 @@
 //! before its time, also after a restart.
 
 mod account;
-mod backoff;
+pub mod alarm;
+pub mod ari;
+pub mod backoff;
 mod challenge;
 mod client;
+pub mod deploy;
 pub mod dns;
 mod error;
+pub mod event;
+pub mod health;
+pub mod limits;
+pub mod notices;
 mod order;
 pub mod propagation;
 pub mod renew;
 pub mod schedule;
+pub mod state;
 pub mod trial;
 
+pub use self::challenge::{Found, Persist, Record, Seen, persist_record};
 pub use self::error::{AcmeError, Class};
-pub use self::renew::{Outcome, Trigger, renew};
+pub use self::renew::{Outcome, Trigger, renew, renew_lineage};
+pub use crate::cert::failpoint;

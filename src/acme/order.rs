@@ -10,17 +10,18 @@ use instant_acme::{Account, Identifier, NewOrder, Order, OrderStatus};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 
 use super::account;
-use super::challenge::Desk;
+use super::challenge::Proof;
 use super::client::Client;
-use super::dns::{Output, Provider};
+use super::dns::Output;
 use super::error::AcmeError;
-use super::propagation::Propagation;
+use super::limits::{self, Limits, Scope};
+use super::state::{Journal, Phase};
 use crate::cert::bundle::{self, Bundle, BundleError};
-use crate::cert::live::CertName;
+use crate::cert::failpoint;
+use crate::cert::lineage::Lineage;
 use crate::cert::store::{Meta, NewGeneration, Pending, PendingOrder, Store, Stored};
 use crate::clock::UnixTime;
-use crate::config::{Acme, Dns};
-use crate::host::Host;
+use crate::config::{Acme, Config};
 
 /// Tries when the CA does not like a nonce, each of which the library makes of three.
 const NONCE_TRIES: usize = 8;
@@ -37,18 +38,19 @@ const SKEW: i64 = 300;
 pub(super) struct Job<'a> {
     pub(super) state_dir: &'a Path,
     pub(super) store: &'a dyn Store,
-    pub(super) lineage: &'a Host,
+    pub(super) lineage: &'a Lineage,
     pub(super) acme: &'a Acme,
-    pub(super) dns: &'a Dns,
+    pub(super) config: &'a Config,
+    pub(super) journal: &'a Journal<'a>,
 }
 
 impl Job<'_> {
     /// Obtains a certificate and stores it.
     pub(super) async fn run(&self, out: Output<'_>) -> Result<Stored, AcmeError> {
         self.store.probe()?;
-        let mut provider = Provider::new(self.dns)?;
         let client = Client::new(self.acme.ca_file.as_deref())?;
-        match self.attempt(&client, &mut provider, out).await {
+        let mut proof = Proof::new(self.config, self.store, self.lineage, &client, self.journal)?;
+        match self.attempt(&client, &mut proof, out).await {
             // The CA lost our account (a test CA that was restarted): the same key is registered once more.
             Err(AcmeError::AccountGone(detail)) => {
                 tracing::warn!(
@@ -56,44 +58,42 @@ impl Job<'_> {
                     "the CA does not know our account, registering the same key again"
                 );
                 account::register_again(self.state_dir, self.acme, &client).await?;
-                self.store.clear_pending(self.lineage)?;
-                self.attempt(&client, &mut provider, out).await
+                self.store.clear_pending(&self.lineage.name)?;
+                self.attempt(&client, &mut proof, out).await
             }
             other => other,
         }
     }
 
-    /// Removes what an earlier run left in DNS.
+    /// Removes what an earlier run left behind for the CA to see.
     pub(super) async fn clean(&self, out: Output<'_>) -> Result<(), AcmeError> {
-        let mut provider = Provider::new(self.dns)?;
         let client = Client::new(self.acme.ca_file.as_deref())?;
-        self.desk(&[], &client, &mut provider, &Propagation::new(self.dns))
-            .clean(out)
-            .await;
+        let mut proof = Proof::new(self.config, self.store, self.lineage, &client, self.journal)?;
+        proof.clean(out).await;
         Ok(())
     }
 
     async fn attempt(
         &self,
         client: &Client,
-        provider: &mut Provider,
+        proof: &mut Proof<'_>,
         out: Output<'_>,
     ) -> Result<Stored, AcmeError> {
         let account = account::open(self.state_dir, self.acme, client).await?;
         check_clock(client);
         let (mut pending, mut order) = self.order(&account, client).await?;
-        let names = pending.order.names.clone();
-        let propagation = Propagation::new(self.dns);
-        let mut desk = self.desk(&names, client, provider, &propagation);
-        desk.clean(out).await;
-        let issued = match self.finish(&mut pending, &mut order, &mut desk, out).await {
+        proof.clean(out).await;
+        let issued = match self
+            .finish(&mut pending, &mut order, &account, proof, out)
+            .await
+        {
             // These end the order at the CA; a new one is needed next time. All else can be taken up again.
             Err(
                 error @ (AcmeError::Validation(_)
                 | AcmeError::OrderLost(_)
                 | AcmeError::Certificate(_)),
             ) => {
-                self.store.clear_pending(self.lineage)?;
+                self.store.clear_pending(&self.lineage.name)?;
                 return Err(error);
             }
             other => other?,
@@ -108,26 +108,12 @@ impl Job<'_> {
             key: pending.key.clone(),
             meta,
         };
-        let stored = self.store.put(self.lineage, &new)?;
-        self.store.clear_pending(self.lineage)?;
+        self.journal.enter(Phase::Installing);
+        let stored = self.store.put(&self.lineage.name, &new)?;
+        failpoint::hit(failpoint::SWITCHED);
+        self.store.clear_pending(&self.lineage.name)?;
+        failpoint::hit(failpoint::PENDING_CLEARED);
         Ok(stored)
-    }
-
-    fn desk<'a>(
-        &'a self,
-        names: &'a [String],
-        client: &'a Client,
-        provider: &'a mut Provider,
-        propagation: &'a Propagation,
-    ) -> Desk<'a> {
-        Desk {
-            store: self.store,
-            lineage: self.lineage,
-            names,
-            client,
-            provider,
-            propagation,
-        }
     }
 
     /// The order in progress if the CA still has it, else a new one.
@@ -139,8 +125,10 @@ impl Job<'_> {
         if let Some(resumed) = self.resume(account, client).await? {
             return Ok(resumed);
         }
+        self.check_budget()?;
         let mut pending = self.prepare(account)?;
-        self.store.put_pending(self.lineage, &pending)?;
+        self.store.put_pending(&self.lineage.name, &pending)?;
+        failpoint::hit(failpoint::KEY_WRITTEN);
         let identifiers: Vec<Identifier> = pending
             .order
             .names
@@ -153,8 +141,10 @@ impl Job<'_> {
             new = new.profile(profile);
         }
         let order = patient(client, async || account.new_order(&new).await).await?;
+        failpoint::hit(failpoint::ORDER_MADE);
         pending.order.url = Some(order.url().to_owned());
-        self.store.put_pending(self.lineage, &pending)?;
+        self.store.put_pending(&self.lineage.name, &pending)?;
+        failpoint::hit(failpoint::ORDER_NOTED);
         tracing::info!(
             order = order.url(),
             names = pending.order.names.join(", "),
@@ -168,11 +158,11 @@ impl Job<'_> {
         account: &Account,
         client: &Client,
     ) -> Result<Option<(Pending, Order)>, AcmeError> {
-        let Some(pending) = self.store.pending(self.lineage)? else {
+        let Some(pending) = self.store.pending(&self.lineage.name)? else {
             return Ok(None);
         };
         // A run that died after it had stored the certificate: that order has had its day.
-        let stored = self.store.load(self.lineage).ok().flatten();
+        let stored = self.store.load(&self.lineage.name).ok().flatten();
         let done = stored.and_then(|stored| stored.meta.stored_at);
         let same = done.is_none_or(|done| done < pending.order.created)
             && pending.order.directory == self.acme.directory
@@ -200,6 +190,8 @@ impl Job<'_> {
                         ?status,
                         "taking up the order of an earlier run"
                     );
+                    // It has not failed, whatever that run had come to.
+                    self.give_back(&url)?;
                     return Ok(Some((pending, order)));
                 }
                 Err(
@@ -214,8 +206,34 @@ impl Job<'_> {
                 }
             }
         }
-        self.store.clear_pending(self.lineage)?;
+        self.store.clear_pending(&self.lineage.name)?;
         Ok(None)
+    }
+
+    /// Whether so many validations may fail now: the CA pauses names that fail too often.
+    fn check_budget(&self) -> Result<(), AcmeError> {
+        let (directory, name) = (&self.acme.directory, self.lineage.name.as_str());
+        let limits = Limits::load(self.store)?;
+        let count = self.names().len();
+        match limits.next_validation(directory, name, count, UnixTime::now()) {
+            None => Ok(()),
+            Some(until) => Err(AcmeError::Limited {
+                until,
+                scope: Scope::Identifier(name.to_owned()),
+                detail: format!(
+                    "{} validations have failed lately; more would make the CA pause the name\nhint: `portico cert \
+                     plan` looks for the cause without the CA",
+                    limits::PER_HOUR
+                ),
+            }),
+        }
+    }
+
+    /// The validations of this order did not fail.
+    fn give_back(&self, order: &str) -> Result<(), AcmeError> {
+        Limits::change(self.store, UnixTime::now(), |limits| {
+            limits.give_back(order)
+        })
     }
 
     /// A key and a request, not known to anybody yet.
@@ -225,7 +243,8 @@ impl Job<'_> {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.subject_alt_names = self
-            .wanted()
+            .lineage
+            .names
             .iter()
             .map(bundle::san)
             .collect::<Result<_, _>>()
@@ -251,15 +270,38 @@ impl Job<'_> {
         &self,
         pending: &mut Pending,
         order: &mut Order,
-        desk: &mut Desk<'_>,
+        account: &Account,
+        proof: &mut Proof<'_>,
         out: Output<'_>,
     ) -> Result<String, AcmeError> {
-        let client = desk.client;
+        let client = proof.client();
         if order.state().status == OrderStatus::Pending {
-            desk.prove(order, out).await?;
+            self.check_budget()?;
+            let url = order.url().to_owned();
+            let (directory, name) = (&self.acme.directory, self.lineage.name.as_str());
+            let now = UnixTime::now();
+            Limits::change(self.store, now, |limits| {
+                limits.spend(directory, name, &url, pending.order.names.len(), now);
+            })?;
+            let proven = proof.prove(order, account.id(), out).await;
+            // After trouble with the CA nobody knows what it found; whoever takes the order up again will see.
+            let unknown = matches!(
+                proven,
+                Err(AcmeError::Validation(_)
+                    | AcmeError::Transport(_)
+                    | AcmeError::Limited { .. }
+                    | AcmeError::OrderLost(_))
+            );
+            if !unknown {
+                self.give_back(&url)?;
+            }
+            proven?;
         }
+        self.journal.enter(Phase::Finalizing);
         if order.state().status == OrderStatus::Ready {
+            failpoint::hit(failpoint::BEFORE_FINALIZE);
             patient(client, async || order.finalize_csr(&pending.csr).await).await?;
+            failpoint::hit(failpoint::FINALIZED);
         }
         let done = |status| matches!(status, OrderStatus::Valid | OrderStatus::Invalid);
         if !done(order.state().status) {
@@ -273,21 +315,21 @@ impl Job<'_> {
                 .map_or_else(|| "no reason given".to_owned(), ToString::to_string);
             return Err(AcmeError::OrderLost(reason));
         }
+        failpoint::hit(failpoint::ISSUED);
+        self.journal.enter(Phase::Downloading);
         let fullchain = patient(client, async || order.certificate().await).await?;
         let fullchain = fullchain
             .ok_or_else(|| AcmeError::Transport("the CA gave no certificate".to_owned()))?;
+        self.journal.enter(Phase::Verifying);
         let bundle = Bundle::parse(fullchain.as_bytes(), pending.key.as_bytes())?;
-        bundle.check_names(&self.wanted())?;
+        bundle.check_names(&self.lineage.names)?;
         bundle.check_dates(UnixTime::now())?;
+        failpoint::hit(failpoint::DOWNLOADED);
         Ok(fullchain)
     }
 
-    fn wanted(&self) -> [CertName; 2] {
-        bundle::names_of(self.lineage)
-    }
-
     fn names(&self) -> Vec<String> {
-        self.wanted().iter().map(ToString::to_string).collect()
+        self.lineage.names.iter().map(ToString::to_string).collect()
     }
 }
 

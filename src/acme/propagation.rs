@@ -6,6 +6,7 @@
 //! and delegations. A record counts as visible when every authoritative server gives all values with authority,
 //! because a CA asks from several places at once. Nothing here changes a record.
 
+mod look;
 mod sight;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 use hickory_proto::rr::Name;
 use thiserror::Error;
 
+pub use self::look::Look;
 pub use self::sight::{Seen, Sight};
 use crate::config::Dns;
 
@@ -179,7 +181,7 @@ impl Propagation {
         let mut pause = FIRST_PAUSE;
         let mut good = false;
         loop {
-            let sights = self.look(place, values).await;
+            let sights = self.sights(place, values).await;
             let lacks = sight::lacks(&sights);
             let waited = start.elapsed();
             if lacks.is_empty() {

@@ -2,12 +2,22 @@
 //!
 //! The CA's own advice (ARI, RFC 9773) comes first when there is any: it may pull a renewal forward without limit,
 //! and may push it back only as far as a sixth of the lifetime before the end. Without advice it is two thirds of the
-//! lifetime, half of it for lifetimes under ten days.
+//! lifetime, half of it for lifetimes under ten days, less up to a hundredth of it. Nothing here is tied to a lifetime:
+//! two minutes and ninety days follow the same fractions.
+//!
+//! The time chosen is the same at each run and on each node, because it is drawn from the certificate itself
+//! ([`spread`]): inside the CA's window, where Let's Encrypt lifts its limits, with a quarter of the window left for
+//! further tries.
+
+use aws_lc_rs::hmac;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixTime;
 
 /// Lifetimes below this are renewed at half.
 const SHORT: i64 = 10 * 86400;
+/// Without advice, certificates that began together are spread over this part of their lifetime.
+const SPREAD: i64 = 100;
 
 /// What is known of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,10 +28,12 @@ pub struct Facts {
     pub not_after: UnixTime,
     /// The window in which the CA wants the renewal.
     pub window: Option<Window>,
+    /// Where in a range of times this certificate's time lies: parts of 2³². See [`spread`].
+    pub spread: u32,
 }
 
 /// A renewal window as the CA suggests it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
     /// Its start.
     pub start: UnixTime,
@@ -71,15 +83,7 @@ impl std::fmt::Display for Reason {
 /// Decides.
 #[must_use]
 pub fn decide(now: UnixTime, facts: &Facts) -> Decision {
-    let plain = renewal_time(facts);
-    let (at, reason) = match facts.window {
-        // RFC 9773 §4.2: an end before the start is no advice.
-        Some(window) if window.start < window.end => {
-            let latest = facts.not_after.0 - lifetime(facts) / 6;
-            (UnixTime(middle(window).0.min(latest)), Reason::Advised)
-        }
-        _ => (plain, Reason::Due),
-    };
+    let (at, reason) = renewal(facts);
     if now < at {
         Decision::Wait(at)
     } else {
@@ -87,7 +91,21 @@ pub fn decide(now: UnixTime, facts: &Facts) -> Decision {
     }
 }
 
-/// Two thirds of the lifetime, half of a short one.
+/// The time from which the certificate is due, and on whose word.
+#[must_use]
+pub fn renewal(facts: &Facts) -> (UnixTime, Reason) {
+    let plain = renewal_time(facts);
+    match facts.window {
+        // RFC 9773 §4.2: an end before the start is no advice.
+        Some(window) if window.start < window.end => {
+            let latest = UnixTime(facts.not_after.0.saturating_sub(lifetime(facts) / 6));
+            (point(window, facts.spread).min(latest), Reason::Advised)
+        }
+        _ => (plain, Reason::Due),
+    }
+}
+
+/// Two thirds of the lifetime, half of a short one, less up to a hundredth.
 #[must_use]
 pub fn renewal_time(facts: &Facts) -> UnixTime {
     let lifetime = lifetime(facts);
@@ -96,24 +114,50 @@ pub fn renewal_time(facts: &Facts) -> UnixTime {
     } else {
         lifetime / 3 * 2
     };
-    UnixTime(facts.not_before.0.saturating_add(used))
+    let less = part(lifetime / SPREAD, facts.spread);
+    UnixTime(facts.not_before.0.saturating_add(used - less))
+}
+
+/// The point inside a window: within its first three quarters, so that there is time for further tries.
+#[must_use]
+pub fn point(window: Window, spread: u32) -> UnixTime {
+    let width = window.end.seconds_since(window.start).max(0);
+    let inside = part(width, spread);
+    UnixTime(window.start.0.saturating_add(inside - inside / 4))
+}
+
+/// Where in a range of times a certificate's time lies, as parts of 2³²: a keyed hash of what tells the certificate
+/// and its window from others. The key need not be secret: it is the same on every node that renews the certificate and
+/// differs between operators (the account's URL), so that nobody's certificates all come due at the same second.
+#[must_use]
+pub fn spread(key: &str, certificate: &str, window: Option<Window>) -> u32 {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes());
+    let mut context = hmac::Context::with_key(&key);
+    context.update(certificate.as_bytes());
+    if let Some(window) = window {
+        context.update(&[0]);
+        context.update(&window.start.0.to_be_bytes());
+        context.update(&window.end.0.to_be_bytes());
+    }
+    let tag = context.sign();
+    let first = tag.as_ref().first_chunk::<4>();
+    first.map_or(0, |first| u32::from_be_bytes(*first))
 }
 
 fn lifetime(facts: &Facts) -> i64 {
     facts.not_after.seconds_since(facts.not_before).max(0)
 }
 
-fn middle(window: Window) -> UnixTime {
-    UnixTime(
-        window
-            .start
-            .0
-            .saturating_add(window.end.seconds_since(window.start) / 2),
-    )
+/// `spread` of 2³² parts of a length; below the length itself.
+fn part(length: i64, spread: u32) -> i64 {
+    let part = (i128::from(length) * i128::from(spread)) >> 32;
+    i64::try_from(part).unwrap_or(length)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const DAY: i64 = 86400;
@@ -127,6 +171,7 @@ mod tests {
             not_before: UnixTime(0),
             not_after: UnixTime(days * DAY),
             window,
+            spread: 0,
         }
     }
 
@@ -144,6 +189,97 @@ mod tests {
                 Decision::Renew(Reason::Due),
                 "{days}"
             );
+        }
+    }
+
+    #[test]
+    fn every_lifetime_follows_the_same_fractions() {
+        let hour = 3600;
+        for (lifetime, latest) in [
+            (90 * DAY, 60 * DAY),
+            (45 * DAY, 30 * DAY),
+            (160 * hour, 80 * hour),
+            (120, 60),
+            (45, 22),
+        ] {
+            for spread in [0, 1, u32::MAX / 2, u32::MAX] {
+                let facts = Facts {
+                    not_before: UnixTime(1_000_000),
+                    not_after: UnixTime(1_000_000 + lifetime),
+                    window: None,
+                    spread,
+                };
+                let used = renewal_time(&facts).0 - 1_000_000;
+                let earliest = latest - lifetime / 100;
+                assert!((earliest..=latest).contains(&used), "{lifetime}: {used}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_point_is_stable_and_differs_between_certificates_windows_and_operators() {
+        let window = |start| {
+            Some(Window {
+                start: UnixTime(start),
+                end: UnixTime(start + DAY),
+            })
+        };
+        let first = spread("https://ca.test/acct/1", "aki.serial", window(0));
+        let again = spread("https://ca.test/acct/1", "aki.serial", window(0));
+        assert_eq!(first, again);
+        for other in [
+            spread("https://ca.test/acct/2", "aki.serial", window(0)),
+            spread("https://ca.test/acct/1", "aki.serial2", window(0)),
+            spread("https://ca.test/acct/1", "aki.serial", window(1)),
+            spread("https://ca.test/acct/1", "aki.serial", None),
+        ] {
+            assert_ne!(first, other);
+        }
+    }
+
+    #[test]
+    fn points_are_spread_over_three_quarters_of_the_window() {
+        let window = Window {
+            start: UnixTime(0),
+            end: UnixTime(1000),
+        };
+        let mut tenths = [0; 10];
+        for number in 0..1000 {
+            let spread = spread("key", &format!("certificate {number}"), None);
+            let point = usize::try_from(point(window, spread).0).unwrap();
+            *tenths.get_mut(point / 100).unwrap() += 1;
+        }
+        let [a, b, c, d, e, f, g, h, i, j] = tenths;
+        assert!([a, b, c, d, e, f, g].iter().all(|&n| n > 80), "{tenths:?}");
+        assert!(h > 30 && i == 0 && j == 0, "{tenths:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_window_is_kept_inside_and_before_a_sixth(
+            start in any::<i64>(),
+            width in 1i64..,
+            spread in any::<u32>(),
+            not_before in -1_000_000_000_000i64..1_000_000_000_000,
+            lifetime in 0i64..1_000_000_000,
+        ) {
+            let window = Window { start: UnixTime(start), end: UnixTime(start.saturating_add(width)) };
+            let facts = Facts {
+                not_before: UnixTime(not_before),
+                not_after: UnixTime(not_before + lifetime),
+                window: Some(window),
+                spread,
+            };
+            let (at, _) = renewal(&facts);
+            let latest = facts.not_after.0 - lifetime / 6;
+            prop_assert!(at.0 <= latest);
+            let point = point(window, spread);
+            if window.start < window.end {
+                prop_assert!(point >= window.start && point < window.end);
+                prop_assert!(at == point || at.0 == latest);
+            }
+            // Whatever the advice, from the latest time on it is due.
+            prop_assert!(matches!(decide(UnixTime(latest), &facts), Decision::Renew(_)));
         }
     }
 

@@ -132,7 +132,7 @@ async fn publish(
     provider.add(&txt(debt), out).await?;
     let values = [debt.value.clone()];
     let visible = propagation.wait(place, &values).await;
-    Ok((propagation.look(place, &values).await, visible))
+    Ok((propagation.sights(place, &values).await, visible))
 }
 
 async fn remove(

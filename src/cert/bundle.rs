@@ -18,6 +18,7 @@ use time::OffsetDateTime;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::cert::lineage::Lineage;
 use crate::cert::live::{CertName, Served};
 use crate::clock::UnixTime;
 use crate::host::Host;
@@ -249,10 +250,9 @@ impl Bundle {
 ///
 /// # Errors
 /// [`BundleError`] if the key cannot be made.
-pub fn placeholder(domains: &[Host], now: UnixTime) -> Result<Served, BundleError> {
-    let names: Vec<CertName> = domains.iter().flat_map(names_of).collect();
+pub fn placeholder(lineage: &Lineage, now: UnixTime) -> Result<Served, BundleError> {
     let mut params = CertificateParams::default();
-    params.subject_alt_names = names.iter().map(san).collect::<Result<_, _>>()?;
+    params.subject_alt_names = lineage.names.iter().map(san).collect::<Result<_, _>>()?;
     params.distinguished_name = common_name("Portico placeholder, no certificate yet");
     params.not_before = date(now)?;
     params.not_after = date(now.plus(PLACEHOLDER_LIFETIME))?;
@@ -261,10 +261,9 @@ pub fn placeholder(domains: &[Host], now: UnixTime) -> Result<Served, BundleErro
     let key = PrivateKeyDer::try_from(key.serialize_der())
         .map_err(|reason| BundleError::UnusableKey(reason.to_owned()))?;
     let bundle = Bundle::prove(vec![certificate.der().clone()], key)?;
-    let lineage = domains.first().map_or("placeholder", Host::as_str);
     Ok(Served {
         placeholder: true,
-        ..bundle.into_served(lineage, 0)
+        ..bundle.into_served(lineage.name.as_str(), 0)
     })
 }
 
@@ -345,7 +344,8 @@ fn dns_names(leaf: &X509Certificate<'_>) -> Vec<CertName> {
     names
 }
 
-fn serial(leaf: &X509Certificate<'_>) -> String {
+/// A serial number, lower-case hexadecimal without separators.
+pub(crate) fn serial(leaf: &X509Certificate<'_>) -> String {
     let bytes = leaf.raw_serial();
     let bytes = bytes
         .strip_prefix(&[0])

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use rustls::sign::CertifiedKey;
 
+use super::answers::Answers;
 use crate::clock::UnixTime;
 use crate::host::Host;
 
@@ -129,6 +130,7 @@ impl Table {
 #[derive(Debug, Default)]
 pub struct Live {
     table: ArcSwap<Table>,
+    answers: ArcSwap<Answers>,
 }
 
 impl Live {
@@ -141,5 +143,16 @@ impl Live {
     #[must_use]
     pub fn table(&self) -> arc_swap::Guard<Arc<Table>> {
         self.table.load()
+    }
+
+    /// Puts other answers to CAs into service.
+    pub fn publish_answers(&self, answers: Answers) {
+        self.answers.store(Arc::new(answers));
+    }
+
+    /// The answers to CAs in service.
+    #[must_use]
+    pub fn answers(&self) -> arc_swap::Guard<Arc<Answers>> {
+        self.answers.load()
     }
 }

@@ -5,7 +5,12 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use super::cert::check::Threshold;
+use super::cert::export::Part;
 use crate::host::Host;
+
+/// Where the configuration is if nothing else is said.
+const DEFAULT_CONFIG: &str = "/etc/portico/portico.toml";
 
 /// Edge proxy for multi-tenant SaaS: wildcard certificate by ACME DNS-01, TLS, and a tenant header nobody can forge.
 #[derive(Debug, Parser)]
@@ -56,7 +61,7 @@ pub struct ConfigFile {
         short,
         long,
         value_name = "FILE",
-        default_value = "/etc/portico/portico.toml"
+        default_value = DEFAULT_CONFIG
     )]
     pub config: PathBuf,
 }
@@ -68,10 +73,28 @@ pub enum Cert {
     Issue(Renew),
     /// Renew the certificates that are due; run by the timer
     Renew(Renew),
+    /// Do what is due, once: renewals, clean-up, a look whether the newest is served; what the timer runs
+    ///
+    /// Safe to run at any time and twice. When nothing is due it opens no connection. Exit codes: 0 done or nothing due;
+    /// 1 failed, or a new certificate is not served; 2 somebody must act (`cert status` says what); 75 an earlier failure
+    /// holds the next try back.
+    Reconcile(Reconcile),
     /// Show the certificates and what happens to them next
+    ///
+    /// A line for each domain: what is in the store, what is wrong, and what happens next or what to do. Files only, no
+    /// network.
     Status(CertStatus),
+    /// A monitoring plugin: one line with performance data, exit code 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
+    ///
+    /// Thresholds are parts of the lifetime (`25%`) or durations (`20d`). Whatever `cert status` calls a problem is at
+    /// least a warning. Files only, no network, so it may run as often as you like.
+    Check(CertCheck),
+    /// Write the certificate in service to PEM files, or print one of them
+    Export(Export),
     /// Put a certificate that you have into the store
     Import(Import),
+    /// Print the TXT record that dns-persist-01 needs, or look for it
+    PersistRecord(PersistRecord),
 }
 
 /// Options of `cert issue` and `cert renew`.
@@ -97,6 +120,56 @@ pub struct CertStatus {
     /// As JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `cert reconcile`.
+#[derive(Debug, clap::Args)]
+pub struct Reconcile {
+    /// The configuration.
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// Only this domain
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Option<Host>,
+}
+
+/// Options of `cert check`.
+#[derive(Debug, clap::Args)]
+pub struct CertCheck {
+    /// Configuration file; without its short form, which plugins use for the threshold
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub config: PathBuf,
+    /// Warn below this
+    #[arg(short, long, value_name = "LEFT", default_value = "25%")]
+    pub warning: Threshold,
+    /// Critical below this
+    #[arg(short, long, value_name = "LEFT", default_value = "12%")]
+    pub critical: Threshold,
+}
+
+/// Options of `cert export`.
+#[derive(Debug, clap::Args)]
+pub struct Export {
+    /// The configuration.
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// Which domain, if there are several
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Option<Host>,
+    /// Write `fullchain.pem` and `privkey.pem` (mode 0600) into this folder
+    #[arg(
+        long,
+        value_name = "DIR",
+        required_unless_present = "print",
+        conflicts_with = "print"
+    )]
+    pub out: Option<PathBuf>,
+    /// Print one of them
+    #[arg(long, value_name = "PART")]
+    pub print: Option<Part>,
+    /// Overwrite files; show a key on a terminal
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// Options of `cert import`.
@@ -147,6 +220,26 @@ pub struct DnsCleanup {
     /// Only say what would be removed
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// Options of `cert persist-record`.
+#[derive(Debug, clap::Args)]
+pub struct PersistRecord {
+    /// The configuration.
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// Only this domain
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Option<Host>,
+    /// Ask every authoritative name server whether it shows the record
+    #[arg(long)]
+    pub check: bool,
+    /// Let the record end so many days from now (`persistUntil`)
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36500), conflicts_with = "check")]
+    pub days: Option<u32>,
+    /// The CA's issuer domain name, if its directory does not tell it
+    #[arg(long, value_name = "NAME")]
+    pub issuer: Option<String>,
 }
 
 /// Options of the demo.

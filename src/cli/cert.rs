@@ -1,21 +1,28 @@
-//! `portico cert`: issue, renew, status, import.
+//! `portico cert`: issue, renew, status, check, import, export.
 //!
 //! Each verb takes the checked configuration and says what it did in one line for each domain; what it returns has an
 //! exit code. Parsing of arguments and ending the process are done elsewhere.
 
+pub mod after;
+pub mod check;
+pub mod export;
+pub mod status;
+
 use std::io::{self, Write};
 use std::path::Path;
 
-use serde::Serialize;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::acme::schedule::Decision;
+use self::after::Aftermath;
+use self::export::ExportError;
+pub use self::status::{print_status, status};
 use crate::acme::{self, AcmeError, Class, Outcome, Trigger};
+use crate::cert::lineage::Lineage;
 use crate::cert::store::file::FileStore;
-use crate::cert::store::{self, Store, StoreError};
+use crate::cert::store::{self, StoreError};
 use crate::clock::UnixTime;
-use crate::config::{AcmeRun, Config};
+use crate::config::{CertOrigin, Config};
 use crate::host::Host;
 
 /// How a verb ended, for the exit code. The later wins when several domains ended differently.
@@ -69,6 +76,15 @@ pub enum CertError {
          portico-renew`, or `sudo -u portico-renew portico cert ...`"
     )]
     Root(String),
+    /// Another program renews.
+    #[error(
+        "with `certs = \"files\"` another program renews; there is nothing to do here\n  hint: renew there, the proxy \
+         takes the new pair over by itself"
+    )]
+    NotOurs,
+    /// An export.
+    #[error(transparent)]
+    Export(#[from] ExportError),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -88,7 +104,11 @@ impl CertError {
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         match self {
-            Self::Unknown { .. } | Self::Read { .. } | Self::Root(_) => Verdict::Blocked,
+            Self::Unknown { .. }
+            | Self::Read { .. }
+            | Self::Root(_)
+            | Self::NotOurs
+            | Self::Export(_) => Verdict::Blocked,
             Self::Store(_) | Self::Acme(_) | Self::Print(_) | Self::Json(_) => Verdict::Failed,
         }
     }
@@ -113,14 +133,21 @@ pub async fn renew(
     order: Order<'_>,
     out: &mut (dyn Write + Send),
 ) -> Result<Verdict, CertError> {
+    if matches!(config.certs, CertOrigin::Files(_)) {
+        return Err(CertError::NotOurs);
+    }
     let store = FileStore::new(&config.state_dir);
     let mut verdict = Verdict::Fine;
-    for domain in chosen(config, order.domain)? {
+    let mut aftermath = Aftermath::new(config, &store);
+    for domain in &chosen(config, order.domain)? {
         let ended = Box::pin(acme::renew(config, &store, domain, order.trigger, out)).await;
+        let happened = after::happened(&ended);
         let (line, one) = describe(domain, ended);
         writeln!(out, "{line}")?;
-        verdict = verdict.max(one);
+        let told = Box::pin(aftermath.of(domain, &happened, out)).await;
+        verdict = verdict.max(one).max(told);
     }
+    aftermath.finish().await;
     Ok(verdict)
 }
 
@@ -171,100 +198,6 @@ fn describe(domain: &Host, ended: Result<Outcome, AcmeError>) -> (String, Verdic
     }
 }
 
-/// One line of `cert status`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Status {
-    /// The lineage.
-    pub domain: String,
-    /// The names of the certificate; empty if there is none.
-    pub names: Vec<String>,
-    /// Its serial number.
-    pub serial: Option<String>,
-    /// Who issued it.
-    pub issuer: Option<String>,
-    /// Its end, RFC 3339.
-    pub not_after: Option<String>,
-    /// Whole days until then; negative if it is over.
-    pub days_left: Option<i64>,
-    /// Its number in the store.
-    pub generation: Option<u64>,
-    /// What happens next, for people.
-    pub next: String,
-}
-
-/// `cert status`: what the store holds, without any network.
-///
-/// # Errors
-/// [`CertError`] if the store cannot be read.
-pub fn status(config: &Config, now: UnixTime) -> Result<Vec<Status>, CertError> {
-    let store = FileStore::new(&config.state_dir);
-    config
-        .domains
-        .iter()
-        .map(|domain| status_of(config, &store, domain, now))
-        .collect()
-}
-
-/// Prints the status as one line for each domain, or as JSON.
-///
-/// # Errors
-/// [`CertError`] if it cannot print.
-pub fn print_status(all: &[Status], json: bool, out: &mut dyn Write) -> Result<(), CertError> {
-    if json {
-        serde_json::to_writer_pretty(&mut *out, all)?;
-        return Ok(writeln!(out)?);
-    }
-    for status in all {
-        match (
-            &status.serial,
-            &status.not_after,
-            status.days_left,
-            status.generation,
-        ) {
-            (Some(serial), Some(end), Some(days), Some(generation)) => writeln!(
-                out,
-                "{}: certificate {serial} for {}, {days} days left (until {end}), generation {generation}; {}",
-                status.domain,
-                status.names.join(", "),
-                status.next
-            )?,
-            _ => writeln!(out, "{}: no certificate; {}", status.domain, status.next)?,
-        }
-    }
-    Ok(())
-}
-
-fn status_of(
-    config: &Config,
-    store: &dyn Store,
-    domain: &Host,
-    now: UnixTime,
-) -> Result<Status, CertError> {
-    let view = acme::renew::view(config, store, domain, now)?;
-    let next = match (&view.waiting, view.decision, config.acme.run) {
-        (_, Decision::Renew(reason), AcmeRun::Off) => format!("import a new one ({reason})"),
-        (_, Decision::Wait(until), AcmeRun::Off) => format!("import a new one before {until}"),
-        (Some((until, _, detail)), Decision::Renew(_), _) => {
-            format!("next try at {until} after: {}", first_line(detail))
-        }
-        (None, Decision::Renew(reason), _) => format!("due now: {reason}"),
-        (_, Decision::Wait(until), _) => format!("renewal at {until}"),
-    };
-    let bundle = view.stored.as_ref().map(|stored| &stored.bundle);
-    Ok(Status {
-        domain: domain.to_string(),
-        names: bundle.map_or_else(Vec::new, |bundle| {
-            bundle.names().iter().map(ToString::to_string).collect()
-        }),
-        serial: bundle.map(|bundle| bundle.serial().to_owned()),
-        issuer: bundle.map(|bundle| bundle.issuer().to_owned()),
-        not_after: bundle.map(|bundle| bundle.not_after().to_string()),
-        days_left: bundle.map(|bundle| bundle.not_after().seconds_since(now).div_euclid(86400)),
-        generation: view.stored.as_ref().map(|stored| stored.generation),
-        next,
-    })
-}
-
 /// `cert import`: takes in a certificate from elsewhere, for every domain that it covers.
 ///
 /// # Errors
@@ -279,7 +212,7 @@ pub fn import(
     let fullchain = read(cert)?;
     let key = Zeroizing::new(read(key)?);
     let store = FileStore::new(&config.state_dir);
-    for (domain, stored) in store::import(&store, &config.domains, &fullchain, &key, now)? {
+    for (domain, stored) in store::import(&store, &Lineage::all(config), &fullchain, &key, now)? {
         let (serial, end) = (stored.bundle.serial(), stored.bundle.not_after());
         writeln!(
             out,
@@ -297,18 +230,14 @@ fn read(path: &Path) -> Result<String, CertError> {
     })
 }
 
-pub(super) fn chosen<'a>(
-    config: &'a Config,
-    domain: Option<&Host>,
-) -> Result<Vec<&'a Host>, CertError> {
-    let chosen: Vec<&Host> = config
-        .domains
-        .iter()
-        .filter(|known| domain.is_none_or(|domain| domain == *known))
+pub(super) fn chosen(config: &Config, domain: Option<&Host>) -> Result<Vec<Host>, CertError> {
+    let all = || Lineage::all(config).into_iter().map(|lineage| lineage.name);
+    let chosen: Vec<Host> = all()
+        .filter(|known| domain.is_none_or(|domain| domain == known))
         .collect();
     match domain {
         Some(domain) if chosen.is_empty() => {
-            let known: Vec<String> = config.domains.iter().map(ToString::to_string).collect();
+            let known: Vec<String> = all().map(|name| name.to_string()).collect();
             Err(CertError::Unknown {
                 domain: domain.clone(),
                 known: known.join(", "),
@@ -316,8 +245,4 @@ pub(super) fn chosen<'a>(
         }
         _ => Ok(chosen),
     }
-}
-
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
 }

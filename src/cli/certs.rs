@@ -2,45 +2,96 @@
 
 use std::io::stdout;
 
-use super::args::{Cert, CertStatus, ConfigFile, Import, Renew};
+use super::args::{Cert, CertCheck, CertStatus, ConfigFile, Export, Import, PersistRecord};
+use super::cert::check::{self, Answer};
+use super::cert::export::{self, To};
 use super::cert::{self, CertError, Order, Verdict};
-use super::{Exit, complain, load};
+use super::persist::{self, Wish};
+use super::{Exit, complain, load, say};
 use crate::acme::Trigger;
 use crate::clock::UnixTime;
 use crate::config::Config;
+use crate::host::Host;
 
 /// Runs a verb.
 pub(super) fn run(verb: &Cert) -> Exit {
     match verb {
-        Cert::Issue(options) | Cert::Renew(options) => renew(options),
+        Cert::Issue(options) | Cert::Renew(options) => {
+            let trigger = if options.force {
+                Trigger::Force
+            } else {
+                Trigger::Due
+            };
+            renew(&options.file, options.domain.as_ref(), trigger)
+        }
+        Cert::Reconcile(options) => renew(&options.file, options.domain.as_ref(), Trigger::Due),
         Cert::Status(options) => status(options),
+        Cert::Check(options) => check(options),
+        Cert::Export(options) => export(options),
         Cert::Import(options) => import(options),
+        Cert::PersistRecord(options) => persist_record(options),
     }
 }
 
-fn renew(options: &Renew) -> Exit {
-    with_config(&options.file, |config| {
+fn renew(file: &ConfigFile, domain: Option<&Host>, trigger: Trigger) -> Exit {
+    with_config(file, |config| {
         refuse_foreign_root(config)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let trigger = if options.force {
-            Trigger::Force
-        } else {
-            Trigger::Due
-        };
-        let order = Order {
-            domain: options.domain.as_ref(),
-            trigger,
-        };
-        runtime.block_on(cert::renew(config, order, &mut stdout()))
+        let order = Order { domain, trigger };
+        block_on(cert::renew(config, order, &mut stdout()))
     })
+}
+
+/// Runs a future on a runtime of its own.
+fn block_on<T>(future: impl Future<Output = Result<T, CertError>>) -> Result<T, CertError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(future)
 }
 
 fn status(options: &CertStatus) -> Exit {
     with_config(&options.file, |config| {
         let all = cert::status(config, UnixTime::now())?;
         cert::print_status(&all, options.json, &mut stdout())?;
+        Ok(Verdict::Fine)
+    })
+}
+
+fn check(options: &CertCheck) -> Exit {
+    let unknown = |reason: &str| {
+        say(format!("CERT UNKNOWN - {reason}"));
+        Exit::Unknown
+    };
+    let config = match Config::load(&options.config) {
+        Ok(config) => config,
+        Err(error) => {
+            let reason = error.to_string();
+            return unknown(reason.lines().next().unwrap_or_default());
+        }
+    };
+    let answer = cert::status(&config, UnixTime::now()).and_then(|all| {
+        let (warning, critical) = (options.warning, options.critical);
+        Ok(check::check(&all, warning, critical, &mut stdout())?)
+    });
+    match answer {
+        Ok(Answer::Ok) => Exit::Done,
+        Ok(Answer::Warning) => Exit::Failed,
+        Ok(Answer::Critical) => Exit::Blocked,
+        Ok(Answer::Unknown) => Exit::Unknown,
+        Err(error) => unknown(error.to_string().lines().next().unwrap_or_default()),
+    }
+}
+
+fn export(options: &Export) -> Exit {
+    with_config(&options.file, |config| {
+        let to = match (&options.out, options.print) {
+            (_, Some(part)) => To::Output(part),
+            (Some(folder), None) => To::Folder(folder),
+            // The command line asks for one of them.
+            (None, None) => return Ok(Verdict::Blocked),
+        };
+        let domain = options.domain.as_ref();
+        export::export(config, domain, to, options.force, &mut stdout())?;
         Ok(Verdict::Fine)
     })
 }
@@ -56,6 +107,22 @@ fn import(options: &Import) -> Exit {
             &mut stdout(),
         )?;
         Ok(Verdict::Fine)
+    })
+}
+
+fn persist_record(options: &PersistRecord) -> Exit {
+    with_config(&options.file, |config| {
+        refuse_foreign_root(config)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let wish = Wish {
+            domain: options.domain.as_ref(),
+            check: options.check,
+            days: options.days,
+            issuer: options.issuer.as_deref(),
+        };
+        runtime.block_on(persist::persist_record(config, wish, &mut stdout()))
     })
 }
 

@@ -4,8 +4,9 @@
 //! lineage's lock.
 
 use std::io::{self, Write};
-use std::thread;
-use std::time::Duration;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use super::cert::{self, Order};
 use crate::acme::Trigger;
@@ -14,18 +15,56 @@ use crate::config::Config;
 /// Between two looks at what is due. A look at nothing due opens no connection.
 const PERIOD: Duration = Duration::from_secs(60);
 
+/// Wait after a first panic, and the longest one; a run of [`STEADY`] begins anew.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+const STEADY: Duration = Duration::from_secs(3600);
+
 /// Starts the renewals in a thread of their own, which ends with the process: an order may be cut short at any time.
+/// Another thread watches it and starts it again after a panic. If even that fails, the heartbeat in the metrics stands
+/// still.
 ///
 /// # Errors
-/// The thread or its runtime cannot be made.
+/// The thread cannot be made.
 pub(super) fn start(config: Config) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let thread = thread::Builder::new().name("renewals".to_owned());
+    let config = Arc::new(config);
+    let begin = move || {
+        let config = Arc::clone(&config);
+        thread::Builder::new()
+            .name("renewals".to_owned())
+            .spawn(move || match runtime() {
+                Ok(runtime) => runtime.block_on(renewals(&config)),
+                Err(error) => tracing::error!(%error, "the renewals have no runtime"),
+            })
+    };
+    let watcher = thread::Builder::new().name("renewals-watch".to_owned());
     // Nobody waits for it.
-    drop(thread.spawn(move || runtime.block_on(renewals(&config)))?);
+    drop(watcher.spawn(move || supervise(begin, thread::sleep))?);
     Ok(())
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+}
+
+/// Starts what `begin` makes, again and again: the renewals have no good end. `pause` waits.
+fn supervise(begin: impl Fn() -> io::Result<JoinHandle<()>>, mut pause: impl FnMut(Duration)) {
+    let mut wait = FIRST_PAUSE;
+    loop {
+        let began = Instant::now();
+        match begin().map(JoinHandle::join) {
+            Ok(Err(_panic)) => tracing::error!("the renewals ended in a panic; they start again"),
+            Ok(Ok(())) => tracing::error!("the renewals have ended; they start again"),
+            Err(error) => tracing::error!(%error, "the renewals cannot be started"),
+        }
+        if began.elapsed() >= STEADY {
+            wait = FIRST_PAUSE;
+        }
+        pause(wait);
+        wait = (wait * 2).min(LONGEST_PAUSE);
+    }
 }
 
 async fn renewals(config: &Config) {
@@ -51,7 +90,7 @@ impl Write for Lines {
             if byte == b'\n' {
                 let line = String::from_utf8_lossy(&self.0);
                 // The quiet outcome of each look is worth nothing in the log.
-                if line.contains(": not due before ") {
+                if line.contains(": not due before ") || line.contains(": waiting until ") {
                     tracing::debug!("renewal: {line}");
                 } else {
                     tracing::info!("renewal: {line}");
@@ -66,5 +105,36 @@ impl Write for Lines {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{self, AssertUnwindSafe};
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    use super::*;
+
+    #[test]
+    fn a_panic_of_the_renewals_starts_them_again_with_growing_pauses() {
+        let starts = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&starts);
+        let begin = move || {
+            counted.fetch_add(1, SeqCst);
+            thread::Builder::new().spawn(|| panic::resume_unwind(Box::new("injected")))
+        };
+        let mut pauses = Vec::new();
+        let ended = panic::catch_unwind(AssertUnwindSafe(|| {
+            supervise(begin, |wait| {
+                pauses.push(wait.as_secs());
+                if pauses.len() == 12 {
+                    // The only way out of a loop that has none.
+                    panic::resume_unwind(Box::new("enough"));
+                }
+            });
+        }));
+        assert!(ended.is_err());
+        assert_eq!(starts.load(SeqCst), 12, "started again each time");
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600]);
     }
 }

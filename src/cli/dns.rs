@@ -48,7 +48,7 @@ fn test(options: &DnsTest) -> Exit {
     with_config(&options.file, |config| {
         refuse_foreign_root(config)?;
         let mut verdict = Verdict::Fine;
-        for domain in chosen(config, options.domain.as_ref())? {
+        for domain in &chosen(config, options.domain.as_ref())? {
             let store = FileStore::new(&config.state_dir);
             let out = &mut stdout();
             writeln!(
@@ -118,7 +118,7 @@ fn cleanup(options: &DnsCleanup) -> Exit {
         refuse_foreign_root(config)?;
         let store = FileStore::new(&config.state_dir);
         let mut verdict = Verdict::Fine;
-        for domain in chosen(config, options.domain.as_ref())? {
+        for domain in &chosen(config, options.domain.as_ref())? {
             let out = &mut stdout();
             if options.dry_run {
                 let debts = store.debts(domain)?;

@@ -10,6 +10,7 @@ pub mod check;
 mod daemon;
 pub mod demo;
 mod dns;
+pub mod persist;
 pub mod run;
 
 use std::error::Error;
@@ -28,6 +29,8 @@ pub enum Exit {
     Failed,
     /// 2: wrong usage or configuration, or an operator is needed.
     Blocked,
+    /// 3: nothing is known; only `cert check` ends so.
+    Unknown,
     /// 75: waiting (back-off); the next run of the timer goes on.
     Waiting,
 }
@@ -40,6 +43,7 @@ impl Exit {
             Self::Done => 0,
             Self::Failed => 1,
             Self::Blocked => 2,
+            Self::Unknown => 3,
             Self::Waiting => 75,
         }
     }

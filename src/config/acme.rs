@@ -1,10 +1,14 @@
 //! `[acme]`: where certificates come from.
 
+use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use http::Uri;
 
-use super::dns::Dns;
+use super::certificates::{Challenge, read_challenge};
+use super::dns::{Dns, DnsProvider};
+use super::files::CertOrigin;
 use super::problem::Flaw;
 use super::reader::Reader;
 use super::value;
@@ -21,10 +25,37 @@ pub struct Acme {
     pub ca_file: Option<PathBuf>,
     /// Certificate profile to ask for, as in `tlsserver`. Default: none, the CA's own choice.
     pub profile: Option<String>,
+    /// How the base domains are proven. Default [`Challenge::Dns01`].
+    pub challenge: Challenge,
     /// Who renews. Default [`AcmeRun::Timer`].
     pub run: AcmeRun,
-    /// How DNS-01 is answered. Default: none, which is an error unless `run = "off"`.
+    /// Program and arguments that are told what happens to a certificate, as JSON on standard input. Default: none.
+    pub on_event: Option<Vec<String>>,
+    /// Where a new certificate is looked for once it is stored. Default [`DeployProbe::Listener`].
+    pub deploy_probe: DeployProbe,
+    /// How DNS is asked and changed. Default: none, which is an error unless `run = "off"` or no challenge needs it.
     pub dns: Option<Dns>,
+}
+
+/// Where the renewal looks whether a new certificate is really served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeployProbe {
+    /// `"listener"`: at every address of `listen.https`, on this machine.
+    Listener,
+    /// An address: the proxy listens elsewhere than its configuration says (a container, another machine).
+    Address(SocketAddr),
+    /// `"off"`: nowhere.
+    Off,
+}
+
+impl fmt::Display for DeployProbe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listener => f.write_str("listener"),
+            Self::Address(address) => address.fmt(f),
+            Self::Off => f.write_str("off"),
+        }
+    }
 }
 
 /// Who runs renewals.
@@ -45,7 +76,10 @@ impl Default for Acme {
             directory: "https://acme-v02.api.letsencrypt.org/directory".to_owned(),
             ca_file: None,
             profile: None,
+            challenge: Challenge::Dns01,
             run: AcmeRun::Timer,
+            on_event: None,
+            deploy_probe: DeployProbe::Listener,
             dns: None,
         }
     }
@@ -58,7 +92,15 @@ const RUNS: &[(&str, AcmeRun)] = &[
 ];
 
 impl Acme {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+    /// Whether there is a provider that can change DNS.
+    pub(super) fn changes_dns(&self) -> bool {
+        self.dns
+            .as_ref()
+            .is_some_and(|dns| dns.provider != DnsProvider::None)
+    }
+
+    /// `origin`: with files of others, nobody here renews.
+    pub(super) fn read(reader: &mut Reader<'_>, origin: &CertOrigin) -> Self {
         let mut section = reader.section("acme");
         let mut acme = Self {
             email: section.maybe_text("email", "none", "Contact given to the CA", parse_email),
@@ -81,14 +123,39 @@ impl Acme {
             "Certificate profile to ask for, as in `tlsserver`",
             parse_profile,
         );
+        acme.challenge = read_challenge(&mut section);
         let clear = section.choice(
             "run",
             &mut acme.run,
             RUNS,
             "Who renews: the systemd `timer`, a task in the proxy (`daemon`), or nobody (`off`)",
         );
-        acme.dns = Dns::read(reader);
-        if clear && acme.run != AcmeRun::Off && !reader.has("acme.dns") {
+        if matches!(origin, CertOrigin::Files(_)) {
+            if section.has("run") && acme.run != AcmeRun::Off {
+                let message = "there is nothing to renew with `certs = \"files\"`";
+                section.refuse("run", message, "remove it, or write `run = \"off\"`");
+            }
+            acme.run = AcmeRun::Off;
+        }
+        acme.on_event = section.maybe_command(
+            "on_event",
+            "none",
+            "Program that is told what happens to a certificate, as JSON on standard input: a path, or a list with arguments",
+            "write `on_event = [\"/usr/local/bin/cert-event\", \"--flag\"]`",
+        );
+        section.text(
+            "deploy_probe",
+            &mut acme.deploy_probe,
+            "Where a new certificate must be served within a minute: `listener` (every address of `listen.https`), an \
+             address, or `off`",
+            parse_deploy_probe,
+        );
+        acme.dns = Dns::read(reader, acme.challenge);
+        if clear
+            && acme.run != AcmeRun::Off
+            && acme.challenge.needs_provider()
+            && !reader.has("acme.dns")
+        {
             let hint = "add `[acme.dns]` with a `provider`, or set `run = \"off\"` and use `portico cert import`";
             reader.section("acme.dns").missing("provider", hint);
         }
@@ -140,6 +207,22 @@ fn parse_directory(text: &str) -> Result<String, Flaw> {
         return Err(Flaw::new("not an `https://` URL", hint));
     }
     Ok(text.to_owned())
+}
+
+fn parse_deploy_probe(text: &str) -> Result<DeployProbe, Flaw> {
+    match text {
+        "listener" => Ok(DeployProbe::Listener),
+        "off" => Ok(DeployProbe::Off),
+        address => match address.parse::<SocketAddr>() {
+            Ok(address) if address.port() != 0 && !address.ip().is_unspecified() => {
+                Ok(DeployProbe::Address(address))
+            }
+            _ => Err(Flaw::new(
+                "neither `listener`, `off` nor an address with a port",
+                "write an address that can be connected to, as in `192.0.2.10:443`",
+            )),
+        },
+    }
 }
 
 fn parse_profile(text: &str) -> Result<String, Flaw> {

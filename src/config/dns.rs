@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use self::own_keys::{check_own_keys, parse_endpoint, read_hooks};
+use super::certificates::Challenge;
 use super::problem::Flaw;
 use super::reader::Reader;
 use super::secret::CredentialSource;
@@ -87,6 +88,8 @@ pub enum DnsProvider {
     },
     /// `"manual"`: the record is printed and a person publishes it.
     Manual,
+    /// No `provider`: nothing is published, which is enough for `dns-persist-01`.
+    None,
 }
 
 impl DnsProvider {
@@ -101,21 +104,38 @@ impl DnsProvider {
             Self::Responder { .. }
             | Self::Exec { .. }
             | Self::CertbotHook { .. }
-            | Self::Manual => None,
+            | Self::Manual
+            | Self::None => None,
         }
     }
 }
 
 const PROPAGATION: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
+impl Default for Dns {
+    /// The system's resolvers and no provider.
+    fn default() -> Self {
+        Self {
+            provider: DnsProvider::None,
+            zone: None,
+            propagation_floor: Duration::ZERO,
+            propagation_timeout: Duration::from_secs(120),
+            allow_dead_ns: false,
+            resolvers: Vec::new(),
+            nameservers: Vec::new(),
+            port: 53,
+        }
+    }
+}
+
 impl Dns {
-    /// `None` if the section is missing or names no provider that is known.
-    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+    /// `None` if the section is missing or names no provider that is known. Only some challenges need a provider.
+    pub(super) fn read(reader: &mut Reader<'_>, challenge: Challenge) -> Option<Self> {
         let mut section = reader.section("acme.dns");
         let base = section.base();
         let service = section.maybe_text(
             "provider",
-            "required unless `acme.run = \"off\"`",
+            "required for `dns-01` and `dns-account-01` unless `acme.run = \"off\"`",
             "How TXT records are published: `rfc2136`, `responder`, `acme-dns`, `httpreq`, `exec`, `manual` or a hosted service; `portico dns providers` lists all",
             parse_provider,
         );
@@ -159,25 +179,27 @@ impl Dns {
             "The server's URL, for `acme-dns`",
             parse_endpoint,
         );
-        let hooks = read_hooks(&mut section, base);
+        let hooks = read_hooks(&mut section);
         if !section.is_present() {
             return None;
         }
-        let Some(service) = service else {
-            if !section.has("provider") {
-                section.missing(
-                    "provider",
-                    "write `provider = \"digitalocean\"` or another one below `[acme.dns]`",
-                );
-            }
+        if service.is_none() && section.has("provider") {
             return None;
-        };
+        }
+        if service.is_none() && challenge.needs_provider() {
+            let hint = "write `provider = \"digitalocean\"` or another one below `[acme.dns]`";
+            section.missing("provider", hint);
+            return None;
+        }
         check_own_keys(&mut section, service);
-        let provider = match service.name {
-            "responder" => responder,
-            "exec" => hooks?,
-            "manual" => DnsProvider::Manual,
-            _ => with_credentials(service, credentials?, endpoint),
+        let provider = match service {
+            None => DnsProvider::None,
+            Some(service) => match service.name {
+                "responder" => responder,
+                "exec" => hooks?,
+                "manual" => DnsProvider::Manual,
+                _ => with_credentials(service, credentials?, endpoint),
+            },
         };
         Some(Self {
             provider,

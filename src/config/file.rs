@@ -10,7 +10,10 @@ use toml::de::DeTable;
 use super::problem::{Flaw, Problem, Problems};
 use super::reader::Reader;
 use super::reference::{self, Row};
-use super::{Acme, Config, Http, Limits, Listen, Log, Server, Tenants, Upstream, value};
+use super::{
+    Acme, CertOrigin, Certificate, Config, Http, Limits, Listen, Log, Server, Tenants, Upstream,
+    value,
+};
 use crate::host::Host;
 
 /// Largest configuration file. A larger one is something else that was named by mistake.
@@ -100,8 +103,10 @@ impl Config {
         Self {
             domains,
             state_dir: PathBuf::from("/var/lib/portico"),
+            certs: CertOrigin::Acme,
             listen: Listen::default(),
             acme: Acme::default(),
+            certificates: Vec::new(),
             tenants: Tenants::default(),
             upstream: Upstream::default(),
             http: Http::default(),
@@ -125,8 +130,11 @@ impl Config {
             &mut config.state_dir,
             "Where certificates, ACME accounts and pending orders live",
         );
+        config.certs = CertOrigin::read(reader);
         config.listen = Listen::read(reader);
-        config.acme = Acme::read(reader);
+        config.acme = Acme::read(reader, &config.certs);
+        config.certificates = Certificate::read_all(reader, &config);
+        config.certs.read_files(reader);
         config.tenants = Tenants::read(reader);
         config.upstream = Upstream::read(reader, &config.listen);
         config.http = Http::read(reader);

@@ -13,7 +13,7 @@ use super::value;
 pub struct Listen {
     /// TLS listeners. Default `["[::]:443"]`, which takes IPv4 as well.
     pub https: Vec<SocketAddr>,
-    /// Plain listeners: they redirect to https and answer nothing else. Default `["[::]:80"]`.
+    /// Plain listeners: they redirect to https, and answer the CA for http-01. Default `["[::]:80"]`.
     pub http: Vec<SocketAddr>,
     /// Health, metrics and status. Default `127.0.0.1:9180`.
     pub admin: AdminAddress,
@@ -60,7 +60,7 @@ impl Listen {
         section.list(
             "http",
             &mut listen.http,
-            "Plain listeners: they redirect to https and answer nothing else",
+            "Plain listeners: they redirect to https, and answer the CA for `http-01`",
             |text| free(value::socket_address(text, 80)?, &taken),
         );
         let taken = [listen.https.clone(), listen.http.clone()].concat();

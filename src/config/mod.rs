@@ -7,8 +7,10 @@
 //! or a directory written is found out by the floors above.
 
 mod acme;
+mod certificates;
 mod dns;
 mod file;
+mod files;
 mod http;
 mod limits;
 mod listen;
@@ -29,9 +31,11 @@ mod tests;
 
 use std::path::PathBuf;
 
-pub use self::acme::{Acme, AcmeRun};
+pub use self::acme::{Acme, AcmeRun, DeployProbe};
+pub use self::certificates::{Certificate, Challenge};
 pub use self::dns::{Client as DnsClient, Dns, DnsProvider, SERVICES, Service, Tested, Values};
 pub use self::file::{ConfigError, reference, reference_markdown};
+pub use self::files::{CertOrigin, PairFiles};
 pub use self::http::{Hsts, Http};
 pub use self::limits::Limits;
 pub use self::listen::{AdminAddress, Listen};
@@ -51,10 +55,14 @@ pub struct Config {
     pub domains: Vec<Host>,
     /// Where certificates, ACME accounts and pending orders live. Default `/var/lib/portico`.
     pub state_dir: PathBuf,
+    /// Where the certificates in service come from. Default [`CertOrigin::Acme`].
+    pub certs: CertOrigin,
     /// Sockets.
     pub listen: Listen,
     /// Where certificates come from.
     pub acme: Acme,
+    /// Certificates for single names, beside those of the base domains. Default: none.
+    pub certificates: Vec<Certificate>,
     /// How a host becomes a tenant.
     pub tenants: Tenants,
     /// Where requests go.

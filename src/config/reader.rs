@@ -105,6 +105,46 @@ impl<'d> Reader<'d> {
         Section::new(self, name, table, offset)
     }
 
+    /// Opens each table of the list `[[name]]`, one after the other. Without any, an absent one, so that its keys are
+    /// known; what `read` makes of that one is to be dropped by it.
+    pub(super) fn tables(
+        &mut self,
+        name: &'static str,
+        mut read: impl FnMut(&mut Section<'_, 'd>),
+    ) {
+        let found = self.root.and_then(|root| root.get_key_value(name));
+        let offset = found.map(|(key, _)| key.span().start);
+        let tables = match found.map(|(_, value)| value.get_ref()) {
+            Some(DeValue::Array(tables)) => tables.iter().collect(),
+            Some(other) => {
+                let hint = format!("write `[[{name}]]` on a line of its own and its keys below it");
+                let message = format!("a list of sections is needed, not {}", kind(other));
+                self.report(offset, name, &message, &hint);
+                Vec::new()
+            }
+            None => Vec::new(),
+        };
+        let mut known = false;
+        for table in tables {
+            let offset = Some(table.span().start);
+            match table.get_ref().as_table() {
+                Some(table) => {
+                    read(&mut Section::new(self, name, Some(table), offset));
+                    known = true;
+                }
+                None => {
+                    let message = format!("a section is needed, not {}", kind(table.get_ref()));
+                    let hint =
+                        format!("write `[[{name}]]` on a line of its own and its keys below it");
+                    self.report(offset, name, &message, &hint);
+                }
+            }
+        }
+        if !known {
+            read(&mut Section::new(self, name, None, None));
+        }
+    }
+
     /// The file that is read.
     pub(super) fn path(&self) -> &'d Path {
         self.path

@@ -243,6 +243,18 @@ impl<'r, 'd> Section<'r, 'd> {
         }
     }
 
+    /// A list of texts without a default, no two of them equal.
+    pub(super) fn maybe_list<T: Clone + PartialEq>(
+        &mut self,
+        name: &'static str,
+        absent: &'static str,
+        meaning: &'static str,
+        parse: impl Fn(&str) -> Result<T, Flaw>,
+    ) -> Option<Vec<T>> {
+        let entry = self.take(name, KeyDefault::Absent(absent), meaning)?;
+        self.reader.parse_list(entry, unique(parse))
+    }
+
     /// A list of texts that must be there and must not be empty, no two of them equal.
     pub(super) fn required_list<T: Clone + PartialEq>(
         &mut self,
@@ -277,7 +289,7 @@ impl<'r, 'd> Section<'r, 'd> {
     }
 
     /// A text, or a list of texts.
-    pub(super) fn maybe_words(
+    fn maybe_words(
         &mut self,
         name: &'static str,
         absent: &'static str,
@@ -291,6 +303,40 @@ impl<'r, 'd> Section<'r, 'd> {
         }
         let words = self.reader.parse_list(entry, |text| Ok(text.to_owned()));
         words.map(Words::Many)
+    }
+
+    /// A program and its arguments; a text is a program without any. A path with a `/` starts at [`Self::base`], a
+    /// name without one is looked for in `PATH`, as everywhere.
+    pub(super) fn maybe_command(
+        &mut self,
+        name: &'static str,
+        absent: &'static str,
+        meaning: &'static str,
+        example: &str,
+    ) -> Option<Vec<String>> {
+        let words = match self.maybe_words(name, absent, meaning)? {
+            Words::One(text) if text.contains(char::is_whitespace) => {
+                let message = "a string is the program alone, without arguments";
+                self.refuse(name, message, example);
+                return None;
+            }
+            Words::One(program) => vec![program],
+            Words::Many(words) => words,
+        };
+        let Some((program, arguments)) = words
+            .split_first()
+            .filter(|(program, _)| !program.is_empty())
+        else {
+            self.refuse(name, "the program is missing", example);
+            return None;
+        };
+        let program = if program.contains('/') {
+            self.base().join(program).display().to_string()
+        } else {
+            program.clone()
+        };
+        let command = std::iter::once(program).chain(arguments.iter().cloned());
+        Some(command.collect())
     }
 
     /// The key's path from the top of the file.
@@ -354,7 +400,7 @@ fn unique<T: Clone + PartialEq>(
 
 /// What stands under a key that takes a text or a list of texts.
 #[derive(Debug)]
-pub(super) enum Words {
+enum Words {
     /// A text.
     One(String),
     /// A list.

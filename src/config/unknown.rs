@@ -78,6 +78,10 @@ impl Reader<'_> {
             let key = join(section, name);
             match value.get_ref() {
                 DeValue::Table(inner) if is_section(rows, &key) => self.walk(inner, &key, rows),
+                DeValue::Array(tables) if is_section(rows, &key) => {
+                    let tables = tables.iter().filter_map(|table| table.get_ref().as_table());
+                    tables.for_each(|table| self.walk(table, &key, rows));
+                }
                 // A section that is no table has been reported by whoever opened it.
                 _ if is_section(rows, &key) || rows.iter().any(|row| row.key == key) => {}
                 value => {

@@ -69,6 +69,8 @@ const HEAD: u8 = 0;
 const IDLE: u8 = 1;
 const ACTIVE: u8 = 2;
 const TUNNEL: u8 = 3;
+/// As [`HEAD`], before the first byte of it.
+const NEW: u8 = 4;
 
 /// How far a connection has come. Starts by waiting for the first request head. Cloning gives another handle.
 #[derive(Debug, Clone)]
@@ -101,8 +103,9 @@ impl Activity {
         activity
     }
 
-    /// The handshake is done: the wait for the first request begins anew.
+    /// The handshake is done (or there is none): the wait for the first request begins anew.
     pub fn handshake_done(&self) {
+        self.0.phase.store(NEW, Relaxed);
         self.0.wait.arm(self.0.waits.header);
     }
 
@@ -147,6 +150,12 @@ impl Activity {
         self.0.phase.load(Relaxed) == IDLE && !self.0.write.is_armed()
     }
 
+    /// Whether nothing is lost if the connection ends now: it is idle, or no byte of the first request has come.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.is_idle() || self.0.phase.load(Relaxed) == NEW
+    }
+
     /// The connection became a tunnel: from now on only silence ends it.
     pub fn tunnel_began(&self) {
         self.0.phase.store(TUNNEL, Relaxed);
@@ -161,6 +170,7 @@ impl Activity {
                 self.0.wait.arm(self.0.waits.header);
             }
             TUNNEL => self.0.wait.arm(self.0.waits.tunnel),
+            NEW => self.0.phase.store(HEAD, Relaxed),
             _ => {}
         }
     }
@@ -189,7 +199,7 @@ impl Activity {
             .wait
             .poll_fired(cx)
             .map(|()| match self.0.phase.load(Relaxed) {
-                HEAD => Expired::Header,
+                HEAD | NEW => Expired::Header,
                 TUNNEL => Expired::Tunnel,
                 _ => Expired::Idle,
             })
@@ -230,6 +240,21 @@ mod tests {
         let (timers, activity) = setup();
         assert_eq!(after(&timers, &activity, 1), None);
         assert_eq!(after(&timers, &activity, 1), Some(Expired::Header));
+    }
+
+    #[test]
+    fn a_connection_is_quiet_until_its_first_byte_and_while_idle() {
+        let (timers, activity) = setup();
+        assert!(!activity.is_quiet(), "a handshake is under way");
+        activity.handshake_done();
+        assert!(activity.is_quiet() && !activity.is_idle());
+        activity.read_progress();
+        assert!(!activity.is_quiet());
+        assert_eq!(after(&timers, &activity, 2), Some(Expired::Header));
+        activity.exchange_began();
+        assert!(!activity.is_quiet());
+        activity.exchange_ended();
+        assert!(activity.is_quiet() && activity.is_idle());
     }
 
     #[test]

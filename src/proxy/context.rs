@@ -9,12 +9,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::HeaderValue;
 use tokio::sync::Notify;
 
 use super::body::RequestBody;
+use crate::cert::live::Live;
 use crate::clock::UnixMillis;
 use crate::config::UpstreamAddress;
+use crate::host::Host;
 use crate::net::deadline::{Ticks, Timers};
 use crate::net::permit::Permit;
 use crate::snapshot::{Current, Snapshot};
@@ -35,6 +38,7 @@ pub struct Context {
     /// Counters.
     pub metrics: Shard,
     current: Arc<Current>,
+    live: Arc<Live>,
     view: RefCell<Rc<View>>,
     pools: RefCell<HashMap<UpstreamAddress, Rc<Pool<RequestBody>>>>,
     ids: RequestIds,
@@ -65,7 +69,13 @@ pub struct View {
 impl Context {
     /// The context of one worker. `seed` must differ between workers and processes.
     #[must_use]
-    pub fn new(current: Arc<Current>, log: AccessWriter, metrics: Shard, seed: u64) -> Rc<Self> {
+    pub fn new(
+        current: Arc<Current>,
+        live: Arc<Live>,
+        log: AccessWriter,
+        metrics: Shard,
+        seed: u64,
+    ) -> Rc<Self> {
         let timers = Timers::default();
         let mut pools = HashMap::new();
         let view = View::new(Arc::clone(&current.load()), &mut pools, &timers);
@@ -74,6 +84,7 @@ impl Context {
             log: RefCell::new(log),
             metrics,
             current,
+            live,
             view: RefCell::new(Rc::new(view)),
             pools: RefCell::new(pools),
             ids: RequestIds {
@@ -133,6 +144,12 @@ impl Context {
             ));
         }
         Rc::clone(&view)
+    }
+
+    /// What http-01 answers to `path` on `host`, while a CA is expected to ask.
+    #[must_use]
+    pub fn validation(&self, host: &Host, path: &str) -> Option<Bytes> {
+        self.live.answers().http(host, path).cloned()
     }
 
     /// A new request id.

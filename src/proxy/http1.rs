@@ -27,8 +27,11 @@ use crate::net::socket::Socket;
 
 /// Most that is read ahead, and most of an answer's pieces that is gathered for one write, in bytes.
 const BUFFER: usize = 64 << 10;
-/// A connection idle for this long is parked.
-const PARK_AFTER: Duration = Duration::from_millis(500);
+/// A connection that is idle at a tick is parked: making hyper's state again costs a microsecond or two, and keeping it
+/// for longer leaves holes in memory after a rush of connections.
+const PARK_AFTER: Duration = Duration::ZERO;
+/// What an idle connection gets to send one more request when a drain begins.
+const GRACE: Duration = Duration::from_millis(500);
 /// Longest wait for the end of TLS to be sent.
 const LONGEST_GOODBYE: Duration = Duration::from_secs(1);
 
@@ -93,7 +96,7 @@ pub async fn serve<T: Park>(conn: Rc<ClientConn>, stream: T) {
             // Part of the next head: it has begun, so its deadline runs.
             conn.activity.read_progress();
         }
-        if stream.before.is_empty() && !wait(&stream.stream, &conn).await {
+        if stream.before.is_empty() && !wait(&stream.stream, &conn, &park).await {
             // Only politeness is left: tell the client that no more will come.
             let bye = stream.stream.shutdown();
             drop(park.limit(LONGEST_GOODBYE, bye).await);
@@ -132,11 +135,12 @@ where
 /// Drives the connection: `true` if it is to be parked, `false` if it has ended.
 async fn drive(http: &mut impl Drive, conn: &ClientConn, park: &Deadline) -> bool {
     let mut closing = false;
+    let mut grace = Grace::default();
     poll_fn(|cx| {
         // A drain lets a request that is on its way come in: a busy connection is told with its next answer, one
         // without a request is closed when it has had a moment to send one.
         if conn.context.is_draining() && !closing {
-            let grace_over = conn.activity.is_idle() && park.poll_fired(cx).is_ready();
+            let grace_over = conn.activity.is_quiet() && grace.poll_over(park, cx).is_ready();
             if conn.activity.exchanges() > 0 || grace_over {
                 closing = true;
                 http.shut_down();
@@ -155,11 +159,15 @@ async fn drive(http: &mut impl Drive, conn: &ClientConn, park: &Deadline) -> boo
             }
             return Poll::Ready(false);
         }
-        if closing || !conn.activity.is_idle() {
-            park.disarm();
+        if conn.context.is_draining() && !closing && conn.activity.is_quiet() {
             return Poll::Pending;
         }
-        if park.poll_fired(cx).is_ready() && !conn.context.is_draining() {
+        if closing || !conn.activity.is_idle() {
+            park.disarm();
+            grace = Grace::default();
+            return Poll::Pending;
+        }
+        if park.poll_fired(cx).is_ready() {
             park.disarm();
             return Poll::Ready(true);
         }
@@ -172,18 +180,38 @@ async fn drive(http: &mut impl Drive, conn: &ClientConn, park: &Deadline) -> boo
 }
 
 /// Waits while parked: `true` when bytes have come, `false` when the connection is to be closed.
-async fn wait(stream: &impl Park, conn: &ClientConn) -> bool {
-    poll_fn(|cx| {
+async fn wait(stream: &impl Park, conn: &ClientConn, park: &Deadline) -> bool {
+    let mut grace = Grace::default();
+    let ready = poll_fn(|cx| {
         // What has come is served first, also when the connection is to close.
         if let Poll::Ready(readable) = stream.poll_readable(cx) {
             return Poll::Ready(readable.is_ok());
         }
-        if conn.context.is_draining() || conn.activity.poll_expired(cx).is_ready() {
+        let drained = conn.context.is_draining() && grace.poll_over(park, cx).is_ready();
+        if drained || conn.activity.poll_expired(cx).is_ready() {
             return Poll::Ready(false);
         }
         Poll::Pending
     })
-    .await
+    .await;
+    park.disarm();
+    ready
+}
+
+/// The moment that an idle connection has once a drain began.
+#[derive(Default)]
+struct Grace {
+    began: bool,
+}
+
+impl Grace {
+    fn poll_over(&mut self, deadline: &Deadline, cx: &Context<'_>) -> Poll<()> {
+        if !self.began {
+            self.began = true;
+            deadline.arm(GRACE);
+        }
+        deadline.poll_fired(cx)
+    }
 }
 
 /// A stream with bytes that were read from it before and belong in front.

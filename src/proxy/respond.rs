@@ -100,6 +100,20 @@ pub fn redirect(
     response
 }
 
+/// The answer to a CA that validates by http-01 (RFC 8555 §8.3).
+pub fn validation(
+    answer: Bytes,
+    exchange: Box<Exchange>,
+    snapshot: &Snapshot,
+) -> Response<ResponseBody> {
+    let mut response = own(StatusCode::OK, answer, exchange, snapshot);
+    let headers = response.headers_mut();
+    let content_type = HeaderValue::from_static("application/octet-stream");
+    headers.insert(header::CONTENT_TYPE, content_type);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
 /// The answer to `OPTIONS *`.
 pub fn server_options(exchange: Box<Exchange>, snapshot: &Snapshot) -> Response<ResponseBody> {
     let mut response = own(StatusCode::NO_CONTENT, Bytes::new(), exchange, snapshot);

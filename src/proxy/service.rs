@@ -3,7 +3,8 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -16,6 +17,7 @@ use super::headers::{self, Facts};
 use super::respond::{self, Asked};
 use super::target::{self, Target};
 use super::upgrade;
+use crate::cert::answers::HTTP_PATH;
 use crate::net::deadline::Deadline;
 use crate::snapshot::Snapshot;
 use crate::tenant::{Resolution, State};
@@ -34,6 +36,9 @@ pub async fn handle(conn: Rc<ClientConn>, request: Request<Incoming>) -> Respons
         Ok(Route::App(target)) => target,
         Ok(Route::Redirect(location)) => {
             return respond::redirect(&location, exchange, &view.snapshot);
+        }
+        Ok(Route::Validation(answer)) => {
+            return respond::validation(answer, exchange, &view.snapshot);
         }
         Ok(Route::ServerOptions) => return respond::server_options(exchange, &view.snapshot),
         Err(error) => return respond::error(&error, exchange, &asked, &view.snapshot),
@@ -57,6 +62,8 @@ pub async fn handle(conn: Rc<ClientConn>, request: Request<Incoming>) -> Respons
 enum Route {
     App(Target),
     Redirect(String),
+    /// A CA's question on the plain listener (http-01).
+    Validation(Bytes),
     ServerOptions,
 }
 
@@ -74,6 +81,17 @@ fn route(
         && !tls.served.covers(&target.authority.host)
     {
         return Err(RequestError::Misdirected);
+    }
+    // Before the tenant: a name may be proven before it is anybody's. Nothing but a token of the table is answered.
+    if !https
+        && head.method == Method::GET
+        && head.uri.path().starts_with(HTTP_PATH)
+        && let Some(answer) = exchange
+            .conn
+            .context
+            .validation(&target.authority.host, head.uri.path())
+    {
+        return Ok(Route::Validation(answer));
     }
     let tenant = match snapshot.resolver.resolve(&target.authority.host) {
         Resolution::Tenant(tenant) => tenant,

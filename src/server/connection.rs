@@ -8,12 +8,13 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use crate::cert::live::Live;
+use crate::host::Host;
 use crate::net::conn::{Activity, ConnInfo};
 use crate::net::socket::Socket;
 use crate::proxy::context::OpenConn;
 use crate::proxy::exchange::ClientConn;
 use crate::proxy::{http1, http2};
-use crate::tls::accept;
+use crate::tls::accept::{self, Accepted};
 
 /// What a listening socket is for.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +46,7 @@ pub async fn serve(
     let activity = Activity::new(&context.timers, waits);
     let socket = Socket::new(stream, activity.clone());
     let Some(acceptor) = tls else {
+        activity.handshake_done();
         let conn = ClientConn::new(open, info, None, activity);
         return http1::serve(conn, socket).await;
     };
@@ -54,7 +56,11 @@ pub async fn serve(
     context.timers.recycle(deadline);
     drop((acceptor, live));
     match accepted {
-        Ok((stream, tls)) => {
+        Ok(Accepted::Validation(name)) => {
+            let name = name.as_ref().map(Host::as_str);
+            tracing::info!(client = %info.client, name, "a CA validates by tls-alpn-01");
+        }
+        Ok(Accepted::Client(stream, tls)) => {
             context
                 .metrics
                 .handshake(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));

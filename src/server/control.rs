@@ -84,6 +84,7 @@ impl Running {
         self.status.note_reload(&outcome);
         match outcome {
             Ok(restart) => {
+                self.status.note_config(self.reload.config());
                 tracing::info!("configuration reloaded");
                 for key in restart {
                     tracing::warn!(

@@ -9,6 +9,7 @@ pub mod certs;
 pub mod connection;
 pub mod control;
 pub mod reload;
+pub mod renewals;
 pub mod status;
 pub mod systemd;
 pub mod worker;
@@ -23,14 +24,13 @@ use std::thread::JoinHandle;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-use self::certs::Certs;
+use self::certs::{Certs, Faults, Origin};
 use self::connection::{Door, HANDSHAKE};
 use self::reload::Reload;
 use self::status::Status;
 use self::worker::{Own, REFUSED, Shared, Socket};
+use crate::cert::lineage::Lineage;
 use crate::cert::live::{Live, Table};
-use crate::cert::store::Store;
-use crate::cert::store::file::FileStore;
 use crate::config::{AccessLog as AccessLogSetting, Config};
 use crate::net::listener::{self, ListenError};
 use crate::net::permit::Permits;
@@ -77,6 +77,24 @@ pub enum CertSource {
     Fixed(Table),
 }
 
+impl CertSource {
+    /// Puts the first certificates into service; what keeps them in step, if anything does.
+    fn begin(self, config: &Config, live: &Arc<Live>, faults: &Arc<Faults>) -> Option<Certs> {
+        match self {
+            Self::Store => {
+                let mut certs =
+                    Certs::new(Origin::new(config), Arc::clone(live), Arc::clone(faults));
+                certs.refresh(&Lineage::all(config));
+                Some(certs)
+            }
+            Self::Fixed(table) => {
+                live.publish(table);
+                None
+            }
+        }
+    }
+}
+
 /// How to run.
 #[derive(Debug)]
 pub struct Options {
@@ -118,18 +136,8 @@ pub fn start(options: Options) -> Result<Running, StartError> {
     let instance = format!("{:08x}", random() >> 32);
     let current = Arc::new(Current::new(Snapshot::build(&config, 1, &instance)?));
     let live = Arc::new(Live::default());
-    let certs = match certs {
-        CertSource::Store => {
-            let store: Box<dyn Store> = Box::new(FileStore::new(&config.state_dir));
-            let mut certs = Certs::new(store, Arc::clone(&live));
-            certs.refresh(&config.domains);
-            Some(certs)
-        }
-        CertSource::Fixed(table) => {
-            live.publish(table);
-            None
-        }
-    };
+    let faults = Arc::new(Faults::default());
+    let certs = certs.begin(&config, &live, &faults);
     let access_log =
         Arc::new(AccessLog::start(sink(&config.log.access)).map_err(StartError::AccessLog)?);
     let admin = admin::AdminListener::bind(&config.listen.admin)?;
@@ -174,7 +182,7 @@ pub fn start(options: Options) -> Result<Running, StartError> {
         &bound,
         metrics,
         Arc::clone(&current),
-        live,
+        (live, faults),
         Arc::clone(&access_log),
     );
     let reload = Reload::new(config, config_file, instance, current, permits, certs);

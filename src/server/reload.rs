@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::certs::Certs;
 use super::most_connections;
+use crate::cert::lineage::Lineage;
 use crate::config::{Config, ConfigError, TenantSource};
 use crate::net::permit::Permits;
 use crate::snapshot::{BuildError, Current, Snapshot};
@@ -107,7 +108,7 @@ impl Reload {
             config.limits.connections_per_address,
         );
         if let Some(certs) = &self.certs {
-            certs.load(&config.domains);
+            certs.load(&Lineage::all(&config));
         }
         self.config = config;
         Ok(restart)
@@ -116,7 +117,7 @@ impl Reload {
     /// Looks for certificates and tenants that have changed on disk.
     pub fn watch(&mut self) {
         if let Some(certs) = &mut self.certs {
-            certs.refresh(&self.config.domains);
+            certs.refresh(&Lineage::all(&self.config));
         }
         let Some(path) = tenant_file(&self.config) else {
             return;
@@ -161,10 +162,12 @@ fn keep_what_takes_a_restart(old: &Config, new: &mut Config) -> Vec<&'static str
     keep("log", old.log != new.log);
     keep("server.workers", old.server.workers != new.server.workers);
     keep("acme", old.acme != new.acme);
+    keep("certs", old.certs != new.certs);
     new.state_dir.clone_from(&old.state_dir);
     new.listen = old.listen.clone();
     new.log = old.log.clone();
     new.server.workers = old.server.workers;
     new.acme = old.acme.clone();
+    new.certs = old.certs.clone();
     keys
 }

@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
+use super::Bound;
 use super::admin::AdminSource;
+use super::certs::{self, Faults};
 use super::control::Outcome;
-use super::{Bound, certs};
+use super::renewals::Renewals;
 use crate::cert::live::Live;
 use crate::clock::UnixTime;
 use crate::config::Config;
@@ -23,6 +25,8 @@ pub struct Status {
     metrics: Metrics,
     current: Arc<Current>,
     live: Arc<Live>,
+    faults: Arc<Faults>,
+    renewals: Renewals,
     access_log: Arc<AccessLog>,
     started: UnixTime,
     workers: usize,
@@ -43,13 +47,15 @@ impl Status {
         bound: &Bound,
         metrics: Metrics,
         current: Arc<Current>,
-        live: Arc<Live>,
+        (live, faults): (Arc<Live>, Arc<Faults>),
         access_log: Arc<AccessLog>,
     ) -> Self {
         Self {
             metrics,
             current,
             live,
+            faults,
+            renewals: Renewals::new(config),
             access_log,
             started: UnixTime::now(),
             workers,
@@ -125,6 +131,23 @@ impl Status {
             .unwrap_or_else(PoisonError::into_inner) = Some(value);
     }
 
+    /// A reload has put another configuration into effect.
+    pub fn note_config(&self, config: &Config) {
+        self.renewals.set_config(config);
+    }
+
+    /// The renewal as `portico cert status --json` shows it, and what all lineages share.
+    fn acme(&self) -> Value {
+        let look = self.renewals.look();
+        let time = |at: Option<UnixTime>| at.map(|at| at.to_string());
+        json!({
+            "run": self.acme,
+            "heartbeat": time(look.engine.heartbeat),
+            "error": look.error,
+            "lineages": look.health,
+        })
+    }
+
     fn certificates(&self) -> Vec<Value> {
         let now = UnixTime::now();
         let table = self.live.table();
@@ -138,6 +161,7 @@ impl Status {
                 "seconds_left": served.not_after.seconds_since(now),
                 "generation": served.generation,
                 "placeholder": served.placeholder,
+                "fault": self.faults.of(&served.lineage),
             })
         });
         rows.collect()
@@ -146,7 +170,15 @@ impl Status {
 
 impl AdminSource for Status {
     fn ready(&self) -> Result<(), Vec<String>> {
-        let mut reasons = certs::missing(&self.live, UnixTime::now());
+        let domains = &self.current.load().domains;
+        let mut reasons = certs::missing(&self.live, domains, UnixTime::now(), |lineage| {
+            let look = self.renewals.look();
+            let health = look.health.iter().find(|health| health.domain == lineage);
+            health.map_or_else(
+                || "run `portico cert status`".to_owned(),
+                |health| health.next.clone(),
+            )
+        });
         if self.live.table().all().is_empty() {
             reasons.push("no certificate is loaded".to_owned());
         }
@@ -178,7 +210,7 @@ impl AdminSource for Status {
             },
             "domains": snapshot.domains.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "certificates": self.certificates(),
-            "acme": { "run": self.acme },
+            "acme": self.acme(),
             "upstreams": snapshot.upstream.servers.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "tenants": { "source": directory.source(), "count": directory.len() },
             "last_reload": *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner),
@@ -186,14 +218,19 @@ impl AdminSource for Status {
     }
 
     fn metrics(&self) -> String {
+        let look = self.renewals.look();
         let table = self.live.table();
         let certificates: Vec<_> = table
             .all()
             .iter()
             .map(|served| CertificateFacts {
                 lineage: &served.lineage,
+                serial: &served.serial,
+                not_before: served.not_before,
                 not_after: served.not_after,
                 placeholder: served.placeholder,
+                load_failed: self.faults.of(&served.lineage).is_some(),
+                generation: (served.generation > 0).then_some(served.generation),
             })
             .collect();
         let mut out = String::new();
@@ -208,6 +245,7 @@ impl AdminSource for Status {
                 reloads_failed: self.reloads_failed.load(Relaxed),
                 access_log_lost: self.access_log.lost(),
                 certificates: &certificates,
+                engine: &look.engine,
             },
         );
         // Prometheus' text format ends with a line feed.

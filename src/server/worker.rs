@@ -99,7 +99,13 @@ pub fn start(shared: Shared, own: Own) -> io::Result<JoinHandle<()>> {
 }
 
 async fn serve(shared: Shared, own: Own) {
-    let context = Context::new(Arc::clone(&shared.current), own.log, own.metrics, own.seed);
+    let context = Context::new(
+        Arc::clone(&shared.current),
+        Arc::clone(&shared.live),
+        own.log,
+        own.metrics,
+        own.seed,
+    );
     drop(local::spawn(tick(Rc::clone(&context), own.pulse)));
     let mut listeners = Vec::new();
     for Socket { socket, door } in own.sockets {

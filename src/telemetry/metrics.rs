@@ -7,11 +7,13 @@
 //! A scrape reads without stopping the workers, so two figures of one scrape may be a few events apart; a histogram is
 //! always consistent with itself.
 
+mod certs;
 mod shard;
 mod text;
 
 use std::sync::Arc;
 
+pub use self::certs::{CertificateFacts, EngineFacts, RenewalFacts};
 pub use self::shard::Shard;
 use self::shard::{BUCKETS, CLASSES, Cells, Counter, Histogram, Row};
 use self::text::{Kind, Text};
@@ -53,17 +55,8 @@ pub struct Facts<'a> {
     pub access_log_lost: u64,
     /// The certificates in service.
     pub certificates: &'a [CertificateFacts<'a>],
-}
-
-/// A certificate in service.
-#[derive(Debug, Clone, Copy)]
-pub struct CertificateFacts<'a> {
-    /// Its lineage.
-    pub lineage: &'a str,
-    /// When it ends.
-    pub not_after: UnixTime,
-    /// Whether it is a stand-in that no client trusts.
-    pub placeholder: bool,
+    /// How the renewal is doing.
+    pub engine: &'a EngineFacts,
 }
 
 /// All shards. Shared with the admin listener.
@@ -289,29 +282,8 @@ impl Facts<'_> {
         text.family(name, Kind::Counter, "Reloads of the configuration.");
         text.sample(name, &[("result", "ok")], self.reloads_ok);
         text.sample(name, &[("result", "failed")], self.reloads_failed);
-        let name = "portico_certificate_not_after_seconds";
-        text.family(
-            name,
-            Kind::Gauge,
-            "When the certificate in service ends, as Unix time.",
-        );
-        for certificate in self.certificates {
-            text.sample(
-                name,
-                &[("lineage", certificate.lineage)],
-                certificate.not_after.0,
-            );
-        }
-        let name = "portico_certificate_placeholder";
-        text.family(
-            name,
-            Kind::Gauge,
-            "1 if the certificate is a stand-in that no client trusts.",
-        );
-        for certificate in self.certificates {
-            let value = u64::from(certificate.placeholder);
-            text.sample(name, &[("lineage", certificate.lineage)], value);
-        }
+        certs::render_served(text, &self.engine.node, self.certificates);
+        certs::render_engine(text, self.engine, self.certificates);
         text.plain(
             "portico_access_log_lost_total",
             Kind::Counter,

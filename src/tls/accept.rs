@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::io::AsyncWriteExt;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::cert::answers::ACME_TLS;
 use crate::cert::live::{Live, Served};
 use crate::host::Host;
 use crate::net::deadline::Deadline;
@@ -15,6 +17,9 @@ use crate::net::socket::Socket;
 
 /// Most plaintext that waits encrypted for a slow client before writers are told to wait, in bytes.
 const SEND_BUFFER: usize = 64 << 10;
+
+/// Longest wait for the end of TLS to be sent.
+const LONGEST_GOODBYE: Duration = Duration::from_secs(1);
 
 /// What a finished handshake says.
 #[derive(Debug, Clone)]
@@ -27,6 +32,15 @@ pub struct TlsInfo {
     pub version: &'static str,
     /// Whether ALPN chose HTTP/2.
     pub http2: bool,
+}
+
+/// A handshake that was done.
+#[derive(Debug)]
+pub enum Accepted {
+    /// A client, with its stream.
+    Client(Box<TlsStream<Socket>>, TlsInfo),
+    /// A CA looked at the certificate for this name (tls-alpn-01); the connection is closed.
+    Validation(Option<Host>),
 }
 
 /// Why there was no handshake.
@@ -65,7 +79,7 @@ pub async fn accept(
     socket: Socket,
     deadline: &Deadline,
     longest: Duration,
-) -> Result<(Box<TlsStream<Socket>>, TlsInfo), TlsError> {
+) -> Result<Accepted, TlsError> {
     let handshake = acceptor.accept_with(socket, |session| {
         session.set_buffer_limit(Some(SEND_BUFFER))
     });
@@ -75,6 +89,9 @@ pub async fn accept(
         Some(Err(error)) => return Err(TlsError::Failed(error)),
         Some(Ok(stream)) => Box::new(stream),
     };
+    if stream.get_ref().1.alpn_protocol() == Some(ACME_TLS) {
+        return Ok(Accepted::Validation(close(stream, deadline).await));
+    }
     let session = stream.get_ref().1;
     let sni = session
         .server_name()
@@ -91,13 +108,20 @@ pub async fn accept(
         _ => "TLSv1.2",
     };
     let http2 = session.alpn_protocol() == Some(b"h2");
-    Ok((
-        stream,
-        TlsInfo {
-            served,
-            sni,
-            version,
-            http2,
-        },
-    ))
+    let info = TlsInfo {
+        served,
+        sni,
+        version,
+        http2,
+    };
+    Ok(Accepted::Client(stream, info))
+}
+
+/// Ends a validation: no data belongs on it (RFC 8737 §3). Gives back the name that it was about.
+async fn close(mut stream: Box<TlsStream<Socket>>, deadline: &Deadline) -> Option<Host> {
+    let name = stream.get_ref().1.server_name();
+    let name = name.and_then(|name| Host::parse(name).ok());
+    // Only politeness: the CA has seen the certificate.
+    drop(deadline.limit(LONGEST_GOODBYE, stream.shutdown()).await);
+    name
 }

@@ -7,6 +7,7 @@ use rustls::server::NoServerSessionStorage;
 use rustls::{ServerConfig, version};
 
 use super::resolver::Resolver;
+use crate::cert::answers::ACME_TLS;
 use crate::cert::live::Live;
 
 /// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN, stateless tickets, certificates from `live`.
@@ -22,7 +23,8 @@ pub fn server_config(live: Arc<Live>) -> Result<Arc<ServerConfig>, rustls::Error
         .with_protocol_versions(&[&version::TLS13, &version::TLS12])?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(Resolver::new(live)));
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // The last one is a CA's. The resolver has a certificate for it only while a name is being proven.
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), ACME_TLS.to_vec()];
     // rustls's own session cache is one mutex over 256 entries; tickets need no memory and no lock.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = aws_lc_rs::Ticketer::new()?;

@@ -37,6 +37,7 @@ mod limits;
 mod log;
 mod main_line;
 mod notify;
+mod ops;
 mod reload;
 mod rig;
 mod slow;

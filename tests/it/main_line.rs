@@ -75,7 +75,7 @@ async fn from_an_empty_directory_to_the_tenants_app_and_through_a_renewal_under_
     eprintln!("renewed under load: {answered} requests, none failed");
 }
 
-fn config(pebble: &Pebble, knot: &Knot, app: &str) -> String {
+pub(crate) fn config(pebble: &Pebble, knot: &Knot, app: &str) -> String {
     format!(
         r#"domains = ["example.test"]
 state_dir = "{{dir}}/state"
@@ -106,7 +106,7 @@ access = "{{dir}}/access.log"
     )
 }
 
-fn credentials(path: &Path, server: SocketAddr) {
+pub(crate) fn credentials(path: &Path, server: SocketAddr) {
     let text = format!(
         "dns_rfc2136_server = {}\ndns_rfc2136_port = {}\ndns_rfc2136_name = {KEY_NAME}\n\
          dns_rfc2136_secret = {KEY_SECRET}\ndns_rfc2136_algorithm = HMAC-SHA256\n",
@@ -149,7 +149,7 @@ async fn assert_tenant(edge: &Edge, protocol: Protocol, tenant: &str) {
 }
 
 /// The serial number of the certificate that a new client gets.
-async fn served_serial(portico: &Portico, trust: &Trust) -> String {
+pub(crate) async fn served_serial(portico: &Portico, trust: &Trust) -> String {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, portico.https_port()));
     let stream = tls::connect(address, "probe.example.test", trust.config(Alpn::Http1))
         .await

@@ -122,6 +122,10 @@ impl Provider {
             DnsProvider::Exec { command } => Self::Exec(Exec::lego(command)),
             DnsProvider::CertbotHook { auth, cleanup } => Self::Exec(Exec::certbot(auth, cleanup)),
             DnsProvider::Manual => Self::Manual(Manual),
+            DnsProvider::None => {
+                let text = "no DNS provider is configured\nhint: add `provider` to [acme.dns]";
+                return Err(DnsError::Refused(text.to_owned()));
+            }
         })
     }
 

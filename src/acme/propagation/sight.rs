@@ -42,7 +42,7 @@ pub(super) struct Lack {
 
 impl Propagation {
     /// Asks every address of every server once, all at the same time.
-    pub async fn look(&self, place: &Place, values: &[String]) -> Vec<Sight> {
+    pub async fn sights(&self, place: &Place, values: &[String]) -> Vec<Sight> {
         let asked = place.servers.iter().map(|server| async move {
             let answers = server.addresses.iter().map(|&address| async move {
                 let answer = ask(address, Role::Authority, &place.fqdn, RecordType::TXT).await;

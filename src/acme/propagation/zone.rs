@@ -22,7 +22,15 @@ impl Propagation {
     /// # Errors
     /// [`PropagationError`].
     pub async fn locate(&self, domain: &Host) -> Result<Place, PropagationError> {
-        let start = format!("_acme-challenge.{domain}.");
+        self.locate_name(&format!("_acme-challenge.{domain}")).await
+    }
+
+    /// Finds the name, zone and servers of a record by its name, which has no trailing dot.
+    ///
+    /// # Errors
+    /// [`PropagationError`].
+    pub async fn locate_name(&self, owner: &str) -> Result<Place, PropagationError> {
+        let start = format!("{owner}.");
         let no_zone = |reason: String| PropagationError::NoZone {
             name: start.clone(),
             reason,

@@ -4,7 +4,9 @@
 //! certs/<domain>/gen/000123-<serial8>/{fullchain.pem, chain.pem, privkey.pem, meta.json}
 //! certs/<domain>/current -> gen/000123-<serial8>
 //! certs/<domain>/pending/{key.pem, csr.der, order.json}     an order in progress
-//! certs/<domain>/{state.json, txt-ledger.jsonl, lock}       the renewal's own
+//! certs/<domain>/{state.json, state.json.prev, txt-ledger.jsonl, lock}   the renewal's own
+//! engine/{limits.json, limits.json.prev, limits.lock, engine.heartbeat}         what all lineages share
+//! challenges/<token>.json                            what a CA asks the proxy for while an order runs
 //! ```
 //! A generation appears by one rename and becomes current by another, so chain and key cannot mismatch. Keys are 0640:
 //! the proxy's user reads them through its group. What others may read is tightened if it is ours and refused if not.
@@ -15,9 +17,13 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use super::answers::AnswerFiles;
 use super::{Debt, Lock, Meta, NewGeneration, Pending, PendingOrder, Store, StoreError, Stored};
+use crate::cert::answers::Answer;
 use crate::cert::bundle::Bundle;
-use crate::cert::disk;
+use crate::cert::sealed::{self, Sealed};
+use crate::cert::{disk, failpoint};
+use crate::clock::UnixTime;
 use crate::host::Host;
 
 /// Generations kept, with the current one.
@@ -29,6 +35,7 @@ const PROBE: usize = 10 << 10;
 #[derive(Debug, Clone)]
 pub struct FileStore {
     root: PathBuf,
+    engine: PathBuf,
 }
 
 impl FileStore {
@@ -37,6 +44,7 @@ impl FileStore {
     pub fn new(state_dir: &Path) -> Self {
         Self {
             root: state_dir.join("certs"),
+            engine: state_dir.join("engine"),
         }
     }
 
@@ -115,6 +123,7 @@ impl Store for FileStore {
         for (file, content, mode) in files {
             let file = aside.join(file);
             disk::write(&file, content, mode).map_err(failed("write", &file))?;
+            failpoint::hit(failpoint::GENERATION_HALF_WRITTEN);
         }
         fs::rename(&aside, &directory).map_err(failed("make", &directory))?;
         disk::sync_dir(&all).map_err(failed("sync", &all))?;
@@ -124,6 +133,7 @@ impl Store for FileStore {
             path: directory,
         }
         .load()?;
+        failpoint::hit(failpoint::GENERATION_WRITTEN);
         let link = path.join("current");
         set_aside(&link)?;
         disk::switch_link(&link, &Path::new("gen").join(&name)).map_err(failed("switch", &link))?;
@@ -170,13 +180,7 @@ impl Store for FileStore {
 
     fn lock(&self, lineage: &Host) -> Result<Option<Box<dyn Lock>>, StoreError> {
         let path = self.made(lineage)?.join("lock");
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(disk::PRIVATE)
-            .open(&path)
-            .map_err(failed("open", &path))?;
+        let file = open_lock(&path)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Box::new(FileLock { _file: file }))),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -230,14 +234,44 @@ impl Store for FileStore {
         Ok(())
     }
 
-    fn state(&self, lineage: &Host) -> Result<Option<Vec<u8>>, StoreError> {
+    fn state(&self, lineage: &Host) -> Result<Sealed, StoreError> {
         let path = self.lineage(lineage).join("state.json");
-        disk::read_if_there(&path).map_err(failed("read", &path))
+        sealed::read(&path).map_err(failed("read", &path))
     }
 
     fn put_state(&self, lineage: &Host, state: &[u8]) -> Result<(), StoreError> {
         let path = self.made(lineage)?.join("state.json");
-        disk::write(&path, state, disk::PUBLIC).map_err(failed("write", &path))
+        sealed::write(&path, state, disk::PUBLIC).map_err(failed("write", &path))
+    }
+
+    fn limits(&self) -> Result<Sealed, StoreError> {
+        let path = self.engine.join("limits.json");
+        sealed::read(&path).map_err(failed("read", &path))
+    }
+
+    fn change_limits(&self, change: &mut dyn FnMut(Sealed) -> Vec<u8>) -> Result<(), StoreError> {
+        disk::create_dir(&self.engine, disk::GROUP_DIR).map_err(failed("make", &self.engine))?;
+        let path = self.engine.join("limits.lock");
+        let lock = open_lock(&path)?;
+        // Held for one read and one write: waiting is short.
+        lock.lock().map_err(failed("lock", &path))?;
+        let content = change(self.limits()?);
+        let path = self.engine.join("limits.json");
+        sealed::write(&path, &content, disk::PUBLIC).map_err(failed("write", &path))
+    }
+
+    fn beat(&self, now: UnixTime) -> Result<(), StoreError> {
+        disk::create_dir(&self.engine, disk::GROUP_DIR).map_err(failed("make", &self.engine))?;
+        let path = self.engine.join("engine.heartbeat");
+        let content = format!("{}\n", now.0);
+        disk::write(&path, content.as_bytes(), disk::PUBLIC).map_err(failed("write", &path))
+    }
+
+    fn heartbeat(&self) -> Result<Option<UnixTime>, StoreError> {
+        let path = self.engine.join("engine.heartbeat");
+        let content = disk::read_if_there(&path).map_err(failed("read", &path))?;
+        let text = content.and_then(|content| String::from_utf8(content).ok());
+        Ok(text.and_then(|text| text.trim().parse().ok()).map(UnixTime))
     }
 
     fn owe(&self, lineage: &Host, debt: &Debt) -> Result<(), StoreError> {
@@ -269,6 +303,22 @@ impl Store for FileStore {
         }
         Ok(open)
     }
+
+    fn put_answer(&self, answer: &Answer) -> Result<(), StoreError> {
+        self.challenges().put(answer)
+    }
+
+    fn answers(&self) -> Result<Vec<Answer>, StoreError> {
+        self.challenges().all()
+    }
+
+    fn answers_fingerprint(&self) -> u64 {
+        self.challenges().fingerprint()
+    }
+
+    fn withdraw(&self, lineage: &Host) -> Result<(), StoreError> {
+        self.challenges().withdraw(lineage)
+    }
 }
 
 /// A line of the ledger.
@@ -280,6 +330,10 @@ enum Entry {
 }
 
 impl FileStore {
+    fn challenges(&self) -> AnswerFiles {
+        AnswerFiles(self.root.with_file_name("challenges"))
+    }
+
     fn ledger(&self, lineage: &Host) -> PathBuf {
         self.lineage(lineage).join("txt-ledger.jsonl")
     }
@@ -446,6 +500,16 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreE
         path,
         source,
     }
+}
+
+fn open_lock(path: &Path) -> Result<File, StoreError> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(disk::PRIVATE)
+        .open(path)
+        .map_err(failed("open", path))
 }
 
 /// Held through an open file: the kernel frees it even after `kill -9`.

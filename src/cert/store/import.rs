@@ -4,17 +4,18 @@ use zeroize::Zeroizing;
 
 use super::{Meta, NewGeneration, Store, StoreError, Stored};
 use crate::cert::bundle::{self, Bundle};
+use crate::cert::lineage::Lineage;
 use crate::clock::UnixTime;
 use crate::host::Host;
 
-/// Stores a chain and its key as a new generation of every configured domain whose names it covers, and says which.
+/// Stores a chain and its key as a new generation of every lineage whose names it covers, and says which.
 ///
 /// # Errors
 /// [`StoreError::Bad`] if the pair is no certificate or is out of its dates, [`StoreError::Foreign`] if it covers no
-/// domain (its apex and its wildcard), [`StoreError::Busy`] during a renewal, or what the store says.
+/// lineage with all its names, [`StoreError::Busy`] during a renewal, or what the store says.
 pub fn import(
     store: &dyn Store,
-    domains: &[Host],
+    lineages: &[Lineage],
     fullchain: &str,
     key: &Zeroizing<String>,
     now: UnixTime,
@@ -25,9 +26,10 @@ pub fn import(
     };
     let bundle = Bundle::parse(fullchain.as_bytes(), key.as_bytes()).map_err(bad)?;
     bundle.check_dates(now).map_err(bad)?;
-    let covered: Vec<&Host> = domains
+    let covered: Vec<&Host> = lineages
         .iter()
-        .filter(|domain| bundle.check_names(&bundle::names_of(domain)).is_ok())
+        .filter(|lineage| bundle.check_names(&lineage.names).is_ok())
+        .map(|lineage| &lineage.name)
         .collect();
     if covered.is_empty() {
         return Err(StoreError::Foreign(bundle::join(bundle.names())));

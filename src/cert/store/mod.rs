@@ -5,6 +5,7 @@
 //! [`file::FileStore`] keeps everything below the state directory. The store proves what it reads with
 //! [`bundle`](crate::cert::bundle); it never talks to a CA, and it holds the renewal's state only as text.
 
+mod answers;
 pub mod file;
 pub mod import;
 
@@ -17,8 +18,11 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 pub use self::import::import;
+use crate::cert::answers::Answer;
 use crate::cert::bundle::{Bundle, BundleError};
+use crate::cert::lineage::Lineage;
 use crate::cert::live::Served;
+use crate::cert::sealed::Sealed;
 use crate::clock::UnixTime;
 use crate::host::Host;
 
@@ -219,17 +223,42 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// [`StoreError`].
     fn clear_pending(&self, lineage: &Host) -> Result<(), StoreError>;
 
-    /// The renewal's own state (a JSON text of [`crate::acme`]), if there is one.
+    /// The renewal's own state (a JSON text of [`crate::acme`]). A damaged one is told from a missing one, and the one
+    /// before it is there to fall back to.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn state(&self, lineage: &Host) -> Result<Option<Vec<u8>>, StoreError>;
+    fn state(&self, lineage: &Host) -> Result<Sealed, StoreError>;
 
     /// Replaces the renewal's own state.
     ///
     /// # Errors
     /// [`StoreError`].
     fn put_state(&self, lineage: &Host, state: &[u8]) -> Result<(), StoreError>;
+
+    /// What all lineages share: limits of the CA that are wider than one of them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn limits(&self) -> Result<Sealed, StoreError>;
+
+    /// Reads what all lineages share, lets `change` give the new text, and writes it, while nobody else does.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn change_limits(&self, change: &mut dyn FnMut(Sealed) -> Vec<u8>) -> Result<(), StoreError>;
+
+    /// Notes that the engine was at work at this time.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn beat(&self, now: UnixTime) -> Result<(), StoreError>;
+
+    /// When the engine was last at work; none if it never was.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn heartbeat(&self) -> Result<Option<UnixTime>, StoreError>;
 
     /// Writes down a TXT record before it is published.
     ///
@@ -248,20 +277,53 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`StoreError`].
     fn debts(&self, lineage: &Host) -> Result<Vec<Debt>, StoreError>;
+
+    /// Hands an answer to every proxy that reads this store.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn put_answer(&self, answer: &Answer) -> Result<(), StoreError>;
+
+    /// The answers to CAs that are to be served now.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn answers(&self) -> Result<Vec<Answer>, StoreError>;
+
+    /// A number that changes when any answer does. Cheap enough to ask every few seconds.
+    fn answers_fingerprint(&self) -> u64;
+
+    /// Takes back the answers for a lineage's names.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn withdraw(&self, lineage: &Host) -> Result<(), StoreError>;
+
+    /// Whether a lineage has answers that were not taken back.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn has_answers(&self, lineage: &Host) -> Result<bool, StoreError> {
+        let lineage = lineage.as_str();
+        Ok(self
+            .answers()?
+            .iter()
+            .any(|answer| answer.lineage == lineage))
+    }
 }
 
-/// Everything that may be served, in the order of `domains` (the first is the default for clients without SNI), and
+/// Everything that may be served, in the order of `lineages` (the first is the default for clients without SNI), and
 /// what could not be loaded. A lineage without certificate is in neither.
 #[must_use]
-pub fn load_all(store: &dyn Store, domains: &[Host]) -> (Vec<Served>, Vec<StoreError>) {
+pub fn load_all(store: &dyn Store, lineages: &[Lineage]) -> (Vec<Served>, Vec<StoreError>) {
     let mut served = Vec::new();
     let mut problems = Vec::new();
-    for domain in domains {
-        match store.load(domain) {
+    for lineage in lineages {
+        match store.load(&lineage.name) {
             Ok(Some(stored)) => served.push(
                 stored
                     .bundle
-                    .into_served(domain.as_str(), stored.generation),
+                    .into_served(lineage.name.as_str(), stored.generation),
             ),
             Ok(None) => {}
             Err(error) => problems.push(error),

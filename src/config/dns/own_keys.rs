@@ -3,10 +3,8 @@
 //! [`read_hooks`] and [`parse_endpoint`] read them; [`check_own_keys`] refuses those that the chosen provider does not
 //! have and asks for those that it needs.
 
-use std::path::Path;
-
 use super::super::problem::Flaw;
-use super::super::section::{Section, Words};
+use super::super::section::Section;
 use super::{DnsProvider, Service};
 
 /// How a hook is called.
@@ -74,7 +72,7 @@ pub(super) fn parse_endpoint(text: &str) -> Result<String, Flaw> {
 }
 
 /// The keys of `exec`: whom the hook was written for, and what is called.
-pub(super) fn read_hooks(section: &mut Section<'_, '_>, base: &Path) -> Option<DnsProvider> {
+pub(super) fn read_hooks(section: &mut Section<'_, '_>) -> Option<DnsProvider> {
     let hook = section.maybe_choice(
         "hook",
         "`\"lego\"`",
@@ -82,19 +80,17 @@ pub(super) fn read_hooks(section: &mut Section<'_, '_>, base: &Path) -> Option<D
         "How `exec` calls the hook: with the arguments of `lego` (verb, name, value), or as `certbot` does, with variables alone",
     );
     let hook = hook.unwrap_or(Hook::Lego);
-    let command = read_command(
-        section,
-        base,
+    let command = section.maybe_command(
         "command",
         "required for `exec`",
         "The hook that `exec` calls: a program, or a list of program and arguments",
+        "write `command = [\"/usr/local/bin/dns-hook\", \"--flag\"]`",
     );
-    let cleanup = read_command(
-        section,
-        base,
+    let cleanup = section.maybe_command(
         "cleanup_command",
         "`command`",
         "With `hook = \"certbot\"`: what removes the record, if that is another program",
+        "write `cleanup_command = [\"/usr/local/bin/dns-hook\", \"--flag\"]`",
     );
     if hook == Hook::Lego && section.has("cleanup_command") {
         section.refuse(
@@ -113,63 +109,24 @@ pub(super) fn read_hooks(section: &mut Section<'_, '_>, base: &Path) -> Option<D
     })
 }
 
-/// Program and arguments; a text is a program without any.
-fn read_command(
-    section: &mut Section<'_, '_>,
-    base: &Path,
-    key: &'static str,
-    absent: &'static str,
-    meaning: &'static str,
-) -> Option<Vec<String>> {
-    let example = format!("write `{key} = [\"/usr/local/bin/dns-hook\", \"--flag\"]`");
-    let words = section.maybe_words(key, absent, meaning)?;
-    let words = match words {
-        Words::One(text) if text.contains(char::is_whitespace) => {
-            section.refuse(
-                key,
-                "a string is the program alone, without arguments",
-                &example,
-            );
-            return None;
-        }
-        Words::One(program) => vec![program],
-        Words::Many(words) => words,
-    };
-    let (program, arguments) = words
-        .split_first()
-        .filter(|(program, _)| !program.is_empty())
-        .or_else(|| {
-            section.refuse(key, "the program is missing", &example);
-            None
-        })?;
-    // Without a `/` it is looked for in `PATH`, as everywhere.
-    let program = if program.contains('/') {
-        base.join(program).display().to_string()
-    } else {
-        program.clone()
-    };
-    Some(
-        std::iter::once(program)
-            .chain(arguments.iter().cloned())
-            .collect(),
-    )
-}
-
 /// Refuses keys of other providers and asks for the ones that this provider needs.
-pub(super) fn check_own_keys(section: &mut Section<'_, '_>, service: &Service) {
+pub(super) fn check_own_keys(section: &mut Section<'_, '_>, service: Option<&Service>) {
     for (key, takes, owners) in OWN_KEYS {
-        if section.has(key) && !takes(service) {
-            let message = format!("the key has no use with `provider = \"{}\"`", service.name);
+        if section.has(key) && !service.is_some_and(takes) {
+            let message = service.map_or_else(
+                || "the key has no use without a `provider`".to_owned(),
+                |service| format!("the key has no use with `provider = \"{}\"`", service.name),
+            );
             section.refuse(key, &message, &format!("remove it, or set {owners}"));
         }
     }
-    if service.has_credentials() && !section.has("credentials") {
+    if service.is_some_and(Service::has_credentials) && !section.has("credentials") {
         section.missing(
             "credentials",
             "write `credentials = \"credential:dns\"` for the one that systemd passes, or a path to a file of mode 0600",
         );
     }
-    if service.name == "exec" && !section.has("command") {
+    if service.is_some_and(|service| service.name == "exec") && !section.has("command") {
         section.missing("command", "write `command = \"/usr/local/bin/dns-hook\"`");
     }
 }

@@ -19,7 +19,10 @@ email = "ops+portico@example.com"
 directory = "https://localhost:14000/Dir"
 ca_file = "../pebble.pem"
 profile = "shortlived"
+challenge = "dns-account-01"
 run = "daemon"
+on_event = "cert-event"
+deploy_probe = "off"
 [acme.dns]
 provider = "rfc2136"
 credentials = "credential:dns"
@@ -28,6 +31,12 @@ propagation_seconds = 0x1E
 propagation_timeout = "30m"
 resolvers = ["9.9.9.9", "[2620:fe::fe]:5353", "2620:fe::9"]
 nameservers = ["192.0.2.53"]
+[[certificates]]
+names = ["www.customer.com", "Customer.com."]
+challenge = "tls-alpn-01"
+[[certificates]]
+names = ["status.example.com"]
+challenge = "dns-persist-01"
 [tenants]
 header = "__tenant"
 source = "file"
@@ -97,7 +106,10 @@ fn every_key_of_the_edge_arrives() {
             directory: "https://localhost:14000/Dir".to_owned(),
             ca_file: Some("/etc/portico/../pebble.pem".into()),
             profile: Some("shortlived".to_owned()),
+            challenge: Challenge::DnsAccount01,
             run: AcmeRun::Daemon,
+            on_event: Some(vec!["cert-event".to_owned()]),
+            deploy_probe: DeployProbe::Off,
             dns: Some(Dns {
                 provider: DnsProvider::Rfc2136 {
                     credentials: CredentialSource::Systemd("dns".to_owned()),
@@ -113,6 +125,21 @@ fn every_key_of_the_edge_arrives() {
                 port: 53,
             }),
         }
+    );
+    assert_eq!(
+        config.certificates,
+        [
+            Certificate {
+                names: ["www.customer.com", "customer.com"]
+                    .map(|name| Host::parse(name).unwrap())
+                    .to_vec(),
+                challenge: Challenge::TlsAlpn01,
+            },
+            Certificate {
+                names: vec![Host::parse("status.example.com").unwrap()],
+                challenge: Challenge::DnsPersist01,
+            },
+        ]
     );
     assert_eq!(
         config.tenants,

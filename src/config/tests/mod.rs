@@ -2,6 +2,8 @@
 
 mod acme;
 mod arbitrary;
+mod certificates;
+mod files;
 mod good;
 mod samples;
 mod shape;

@@ -18,8 +18,41 @@ const LABELS: Labels = Labels {
     ],
 };
 
-fn facts() -> Facts<'static> {
+fn engine() -> EngineFacts {
+    EngineFacts {
+        node: "edge-1".to_owned(),
+        heartbeat: Some(UnixTime(1_795_219_000)),
+        blocked: vec![("account".to_owned(), UnixTime(1_795_300_000))],
+        states: &["idle", "backoff"],
+        propagation: vec![(1, 1), (5, 3)],
+        propagation_all: (4, 21),
+        lineages: vec![
+            RenewalFacts {
+                lineage: "example.com".to_owned(),
+                newest: Some(6),
+                renew_at: Some(UnixTime(1_798_000_000)),
+                failures: vec![("dns", "https://ca.test/dir".to_owned(), 2)],
+                consecutive_failures: 2,
+                state: "backoff",
+                txt_debt: 1,
+                clock_skew: Some(-7),
+                deploy_failed: true,
+                level: 1,
+                ..RenewalFacts::default()
+            },
+            RenewalFacts {
+                lineage: "exa\"mple.net".to_owned(),
+                failures: vec![("dns", "https://ca.test/dir".to_owned(), 3)],
+                state: "idle",
+                ..RenewalFacts::default()
+            },
+        ],
+    }
+}
+
+fn facts(engine: &EngineFacts) -> Facts<'_> {
     Facts {
+        engine,
         version: "1.2.3",
         started: UnixTime(1_795_219_200),
         ready: true,
@@ -30,11 +63,19 @@ fn facts() -> Facts<'static> {
         certificates: &[
             CertificateFacts {
                 lineage: "example.com",
+                serial: "0a1b",
+                not_before: UnixTime(1_790_000_000),
+                load_failed: false,
+                generation: Some(4),
                 not_after: UnixTime(1_800_000_000),
                 placeholder: false,
             },
             CertificateFacts {
                 lineage: "exa\"mple.net",
+                serial: "ff",
+                not_before: UnixTime(-2),
+                load_failed: true,
+                generation: None,
                 not_after: UnixTime(-1),
                 placeholder: true,
             },
@@ -124,9 +165,11 @@ fn parse(text: &str) -> Parsed {
 
 fn scrape(metrics: &Metrics) -> BTreeMap<String, f64> {
     let mut out = String::new();
-    metrics.render(&mut out, &facts());
+    metrics.render(&mut out, &facts(&engine()));
     let (kinds, samples) = parse(&out);
-    for (name, _kind) in kinds.iter().filter(|(_, kind)| *kind == "histogram") {
+    let timed = |name: &str| name != "portico_acme_propagation_seconds";
+    let histograms = kinds.iter().filter(|(_, kind)| *kind == "histogram");
+    for (name, _kind) in histograms.filter(|(name, _)| timed(name)) {
         let mut last = 0.0;
         for bound in text_bounds() {
             let bucket = samples[&format!("{name}_bucket{{le=\"{bound}\"}}")];
@@ -169,8 +212,72 @@ fn every_series_is_there_from_the_start() {
         samples["portico_config_reloads_total{result=\"failed\"}"],
         1.0
     );
-    let lineage = "portico_certificate_not_after_seconds{lineage=\"exa\\\"mple.net\"}";
+    let lineage = "portico_cert_not_after_seconds{lineage=\"exa\\\"mple.net\"}";
     assert_eq!(samples[lineage], -1.0);
+}
+
+#[test]
+fn the_engine_is_told_as_far_as_it_is_known() {
+    let (metrics, _shards) = Metrics::new(1, LABELS);
+    let samples = scrape(&metrics);
+    for (series, value) in [
+        (
+            "portico_cert_served_info{lineage=\"example.com\",serial=\"0a1b\",node=\"edge-1\"}",
+            1.0,
+        ),
+        (
+            "portico_cert_not_before_seconds{lineage=\"example.com\"}",
+            1_790_000_000.0,
+        ),
+        ("portico_cert_load_failed{lineage=\"exa\\\"mple.net\"}", 1.0),
+        (
+            "portico_cert_renew_at_seconds{lineage=\"example.com\"}",
+            1_798_000_000.0,
+        ),
+        (
+            "portico_cert_gen_lag{lineage=\"example.com\",node=\"edge-1\"}",
+            2.0,
+        ),
+        ("portico_cert_level{lineage=\"example.com\"}", 1.0),
+        ("portico_cert_deploy_failed{lineage=\"example.com\"}", 1.0),
+        (
+            "portico_acme_state{lineage=\"example.com\",state=\"backoff\"}",
+            1.0,
+        ),
+        (
+            "portico_acme_state{lineage=\"example.com\",state=\"idle\"}",
+            0.0,
+        ),
+        (
+            "portico_acme_failures_total{class=\"dns\",ca=\"https://ca.test/dir\"}",
+            5.0,
+        ),
+        (
+            "portico_acme_consecutive_failures{lineage=\"example.com\"}",
+            2.0,
+        ),
+        ("portico_acme_txt_debt{lineage=\"example.com\"}", 1.0),
+        (
+            "portico_acme_clock_skew_seconds{lineage=\"example.com\"}",
+            -7.0,
+        ),
+        ("portico_acme_heartbeat_seconds", 1_795_219_000.0),
+        (
+            "portico_acme_blocked_until_seconds{scope=\"account\"}",
+            1_795_300_000.0,
+        ),
+        ("portico_acme_propagation_seconds_bucket{le=\"5\"}", 3.0),
+        ("portico_acme_propagation_seconds_count", 4.0),
+    ] {
+        assert_eq!(samples.get(series), Some(&value), "{series}");
+    }
+    for absent in [
+        "portico_cert_renew_at_seconds{lineage=\"exa\\\"mple.net\"}",
+        "portico_cert_next_attempt_seconds{lineage=\"example.com\"}",
+        "portico_acme_clock_skew_seconds{lineage=\"exa\\\"mple.net\"}",
+    ] {
+        assert_eq!(samples.get(absent), None, "{absent}");
+    }
 }
 
 #[test]

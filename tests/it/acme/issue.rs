@@ -12,7 +12,8 @@ use portico::cert::store::file::FileStore;
 use portico::cli::cert::{self, Order, Verdict};
 use portico::clock::UnixTime;
 use portico::config::{
-    Acme, AcmeRun, Config, Dns, DnsProvider, Http, Limits, Listen, Log, Server, Tenants, Upstream,
+    Acme, AcmeRun, CertOrigin, Challenge, Config, DeployProbe, Dns, DnsProvider, Http, Limits,
+    Listen, Log, Server, Tenants, Upstream,
 };
 use portico::host::Host;
 use tempfile::TempDir;
@@ -44,13 +45,17 @@ pub(super) fn config(
     Config {
         domains: vec![host("example.test")],
         state_dir: state.to_owned(),
+        certs: CertOrigin::Acme,
         listen: Listen::default(),
         acme: Acme {
             email: Some("ops@example.test".to_owned()),
             directory: pebble.directory_url(),
             ca_file: Some(pebble.ca_file().to_owned()),
             profile: None,
+            challenge: Challenge::Dns01,
             run: AcmeRun::Timer,
+            on_event: None,
+            deploy_probe: DeployProbe::Off,
             dns: Some(Dns {
                 provider,
                 zone: None,
@@ -62,6 +67,7 @@ pub(super) fn config(
                 port: 53,
             }),
         },
+        certificates: Vec::new(),
         tenants: Tenants::default(),
         upstream: Upstream::default(),
         http: Http::default(),

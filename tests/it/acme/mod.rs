@@ -1,5 +1,7 @@
-//! Certificates from a real ACME server (Pebble, strict) by DNS-01 through real DNS servers.
+//! Certificates from a real ACME server (Pebble, strict) through real DNS servers and the running proxy.
 
+mod cases;
+mod challenges;
 mod dns;
 mod fail;
 mod issue;

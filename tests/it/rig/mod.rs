@@ -1,6 +1,7 @@
 //! The fixtures themselves: each real part starts, answers, and says why when it cannot.
 
 mod clients;
+mod fault_proxy;
 mod processes;
 mod servers;
 

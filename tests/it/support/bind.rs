@@ -54,7 +54,7 @@ impl Bind {
             let grant = grant(zone);
             let _ = writeln!(
                 config,
-                "zone \"{zone}\" {{ type primary; file \"{zone}.zone\"; update-policy {{ grant {KEY_NAME} {grant}; }}; }};"
+                "zone \"{zone}\" {{ type primary; check-names ignore; file \"{zone}.zone\"; update-policy {{ grant {KEY_NAME} {grant}; }}; }};"
             );
             let file = folder.path().join(format!("{zone}.zone"));
             fs::write(file, text).expect("our own folder");

@@ -14,6 +14,7 @@ pub(crate) mod child;
 pub(crate) mod curl;
 pub(crate) mod dns;
 pub(crate) mod dns_front;
+pub(crate) mod fault_proxy;
 pub(crate) mod gunicorn;
 pub(crate) mod http;
 pub(crate) mod knot;

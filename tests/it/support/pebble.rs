@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
@@ -143,34 +144,26 @@ impl Pebble {
     }
 
     /// Ends it and starts it anew at the same address: it has forgotten every account, order and root.
-    pub(crate) fn restart(self) -> Self {
-        let Self {
-            acme,
-            management,
-            trust,
-            ca_file,
-            child,
-            folder,
-            dns,
-            env,
-        } = self;
-        drop(child);
-        let child = spawn(
-            &folder.path().join("pebble.json"),
-            dns,
-            &env,
-            [acme, management],
+    pub(crate) fn restart(mut self) -> Self {
+        self.forget();
+        self
+    }
+
+    /// The same for an owner that cannot give it away.
+    pub(crate) fn forget(&mut self) {
+        self.child.signal(Signal::KILL);
+        self.child.wait_exit();
+        self.child = spawn(
+            &self.folder.path().join("pebble.json"),
+            self.dns,
+            &self.env,
+            [self.acme, self.management],
         );
-        Self {
-            acme,
-            management,
-            trust,
-            ca_file,
-            child,
-            folder,
-            dns,
-            env,
-        }
+    }
+
+    /// Its ACME listener.
+    pub(crate) fn address(&self) -> SocketAddr {
+        port::local(self.acme)
     }
 
     /// For `[acme] directory`.

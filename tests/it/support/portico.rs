@@ -140,6 +140,16 @@ impl Portico {
         probe::get(admin, path).unwrap_or_else(|error| panic!("admin {path}: {error}"))
     }
 
+    /// The sum of a metric's samples whose name and labels begin so.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let (status, text) = self.admin("/metrics");
+        assert_eq!(status, 200);
+        let lines = text.lines().filter(|line| line.starts_with(name));
+        lines
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+            .sum()
+    }
+
     /// Replaces the configuration file: `config` is the old text changed. The next SIGHUP reads it.
     pub(crate) fn rewrite_config(&mut self, change: impl FnOnce(&str) -> String) {
         self.config = change(&self.config);

@@ -7,9 +7,15 @@ use zeroize::Zeroizing;
 
 use super::*;
 use crate::cert::bundle;
+use crate::cert::lineage::Lineage;
 use crate::cert::local_ca::LocalCa;
 use crate::cert::store::load_all;
 use crate::clock::UnixTime;
+use crate::config::Challenge;
+
+fn lineage(domain: &Host) -> Lineage {
+    Lineage::base(domain, Challenge::Dns01)
+}
 
 fn domain() -> Host {
     Host::parse("example.test").unwrap()
@@ -124,7 +130,7 @@ fn falls_back_to_the_newest_good_generation() {
         fs::remove_file(generation.path.join("privkey.pem")).unwrap();
     }
     assert!(store.load(&domain()).is_err());
-    let (served, problems) = load_all(&store, &[domain()]);
+    let (served, problems) = load_all(&store, &[lineage(&domain())]);
     assert_eq!((served.len(), problems.len()), (0, 1));
 }
 
@@ -245,7 +251,8 @@ fn imports_for_every_domain_that_is_covered() {
     let other = Host::parse("other.test").unwrap();
     let now = UnixTime::now();
     let import = |domains: &[Host], now| {
-        crate::cert::store::import(&store, domains, &new.fullchain, &new.key, now)
+        let lineages: Vec<Lineage> = domains.iter().map(lineage).collect();
+        crate::cert::store::import(&store, &lineages, &new.fullchain, &new.key, now)
     };
     let stored = import(&[other.clone(), domain()], now).unwrap();
     assert_eq!(
