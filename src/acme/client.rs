@@ -92,36 +92,8 @@ pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
 impl Client {
     /// Trusts the system's roots and those of `ca_file`.
     pub(super) fn new(ca_file: Option<&Path>) -> Result<Self, AcmeError> {
-        let mut roots = RootCertStore::empty();
-        let native = rustls_native_certs::load_native_certs();
-        let (mut trusted, _) = roots.add_parsable_certificates(native.certs);
-        if let Some(path) = ca_file {
-            let bad = |reason: String| {
-                AcmeError::Config(format!("`ca_file` `{}`: {reason}", path.display()))
-            };
-            let content = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
-            for certificate in CertificateDer::pem_slice_iter(&content) {
-                let certificate = certificate.map_err(|error| bad(error.to_string()))?;
-                roots
-                    .add(certificate)
-                    .map_err(|error| bad(error.to_string()))?;
-                trusted += 1;
-            }
-        }
-        if trusted == 0 {
-            let text = "this machine trusts no CA, so the connection to the ACME directory cannot be checked\nhint: \
-                        install the package `ca-certificates`";
-            return Err(AcmeError::Config(text.to_owned()));
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| AcmeError::Config(error.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let tls = TlsConnector::from(Arc::new(tls));
         Ok(Self(Arc::new(Inner {
-            tls,
+            tls: connector(ca_file)?,
             idle: Mutex::new(None),
             reply: Mutex::new(Reply::default()),
         })))
@@ -281,6 +253,37 @@ impl HttpClient for Client {
                 .map_err(LibraryError::Other)
         })
     }
+}
+
+/// TLS that trusts the system's roots and those of `ca_file`.
+pub(super) fn connector(ca_file: Option<&Path>) -> Result<TlsConnector, AcmeError> {
+    let mut roots = RootCertStore::empty();
+    let native = rustls_native_certs::load_native_certs();
+    let (mut trusted, _) = roots.add_parsable_certificates(native.certs);
+    if let Some(path) = ca_file {
+        let bad =
+            |reason: String| AcmeError::Config(format!("`ca_file` `{}`: {reason}", path.display()));
+        let content = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
+        for certificate in CertificateDer::pem_slice_iter(&content) {
+            let certificate = certificate.map_err(|error| bad(error.to_string()))?;
+            roots
+                .add(certificate)
+                .map_err(|error| bad(error.to_string()))?;
+            trusted += 1;
+        }
+    }
+    if trusted == 0 {
+        let text = "this machine trusts no CA, so the connection to the ACME directory cannot be checked\nhint: \
+                    install the package `ca-certificates`";
+        return Err(AcmeError::Config(text.to_owned()));
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| AcmeError::Config(error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(tls)))
 }
 
 /// Turns the request into one for this server (origin form and `Host`) and gives back `host:port`.

@@ -152,6 +152,8 @@ impl AcmeError {
             | Self::Clock { .. }
             | Self::NotYet(_)
             | Self::Dns(DnsError::Refused(_)) => Class::Blocked,
+            // A circle of CNAMEs, or no zone at all: waiting does not mend it.
+            Self::Propagation(error) if error.is_permanent() => Class::Blocked,
             Self::Validation(_) => Class::Validation,
             Self::Dns(DnsError::Failed(_)) => Class::Dns,
             Self::Propagation(_) | Self::NotShown(_) => Class::Propagation,

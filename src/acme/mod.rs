@@ -31,6 +31,7 @@ pub mod renew;
 pub mod schedule;
 pub mod staging;
 pub mod state;
+pub mod trial;
 pub mod view;
 
 pub use self::challenge::{Found, Persist, Record, Seen, persist_record};

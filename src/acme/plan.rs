@@ -5,9 +5,7 @@
 //! no account is made and no order is placed.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
 
-use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, RData, RecordType};
 use http::StatusCode;
@@ -16,13 +14,14 @@ use serde::{Deserialize, Serialize};
 use super::account;
 use super::caa::{self, Property};
 use super::client::Client;
+use super::dns::Output;
 use super::dns::wire::{self, Role};
-use super::dns::{Output, Provider, Txt};
 use super::error::AcmeError;
 use super::limits::Limits;
-use super::propagation::{Place, Propagation};
+use super::propagation::Propagation;
 use super::renew;
-use crate::cert::store::{Debt, Store};
+use super::trial;
+use crate::cert::store::Store;
 use crate::clock::UnixTime;
 use crate::config::{Ca, Config, Dns};
 use crate::host::Host;
@@ -338,22 +337,7 @@ async fn records(
     found: &mut Vec<Finding>,
     out: Output<'_>,
 ) -> Result<(), AcmeError> {
-    let mut provider = Provider::new(dns)?;
-    let propagation = Propagation::new(dns);
-    let place = propagation.locate(domain).await?;
-    let own = format!("_acme-challenge.{domain}");
-    let way = if place.fqdn() == own {
-        format!("`{own}` is not delegated")
-    } else {
-        format!("`{own}` leads to `{}`", place.fqdn())
-    };
-    let zone = place.zone().unwrap_or_else(|| domain.to_string());
-    found.push(Finding::new(
-        "delegation",
-        Grade::Good,
-        format!("{way}; the zone is `{zone}`"),
-    ));
-    let Some(_lock) = store.lock(domain)? else {
+    let Some(trial) = trial::trial(dns, store, domain, out).await? else {
         found.push(Finding::new(
             "record",
             Grade::Doubtful,
@@ -361,82 +345,36 @@ async fn records(
         ));
         return Ok(());
     };
-    let debt = Debt {
-        domain: domain.to_string(),
-        zone: if provider.owns_zone() {
-            place.delegated_zone().unwrap_or_else(|| place.fqdn())
-        } else {
-            zone
-        },
-        fqdn: place.fqdn(),
-        value: random_value()?,
+    let own = format!("_acme-challenge.{domain}");
+    let way = if trial.fqdn == own {
+        format!("`{own}` is not delegated")
+    } else {
+        format!("`{own}` leads to `{}`", trial.fqdn)
     };
-    provider.open().await?;
-    store.owe(domain, &debt)?;
-    let started = Instant::now();
-    let shown = publish(&mut provider, &propagation, &place, &debt, out).await;
-    let removed = provider.remove(&txt(&debt), out).await;
-    provider.close().await;
-    let by = provider.name();
-    found.push(match shown {
+    found.push(Finding::new(
+        "delegation",
+        Grade::Good,
+        format!("{way}; the zone is `{}`", trial.zone),
+    ));
+    found.push(match trial.visible {
         Ok(waited) => Finding::new(
             "record",
             Grade::Good,
             format!(
-                "`{by}` published a TXT record, and every authoritative server had it after {} ms",
-                waited.unwrap_or_else(|| started.elapsed()).as_millis()
+                "`{}` published a TXT record, and every authoritative server had it after {} ms",
+                trial.provider,
+                waited.as_millis()
             ),
         ),
         Err(error) => Finding::new("record", Grade::Bad, error.to_string()),
     });
-    match removed {
-        Ok(()) => {
-            store.paid(domain, &debt)?;
-            found.push(Finding::new(
-                "clean-up",
-                Grade::Good,
-                "the record is removed",
-            ));
-        }
-        Err(error) => found.push(Finding::new(
+    found.push(match trial.removed {
+        Ok(()) => Finding::new("clean-up", Grade::Good, "the record is removed"),
+        Err(error) => Finding::new(
             "clean-up",
             Grade::Bad,
             format!("the record stays for now, the next run removes it: {error}"),
-        )),
-    }
+        ),
+    });
     Ok(())
-}
-
-async fn publish(
-    provider: &mut Provider,
-    propagation: &Propagation,
-    place: &Place,
-    debt: &Debt,
-    out: Output<'_>,
-) -> Result<Option<Duration>, AcmeError> {
-    provider.add(&txt(debt), out).await?;
-    let values = [debt.value.clone()];
-    Ok(Some(propagation.wait(place, &values).await?))
-}
-
-fn txt(debt: &Debt) -> Txt {
-    Txt {
-        domain: debt.domain.clone(),
-        zone: debt.zone.clone(),
-        fqdn: debt.fqdn.clone(),
-        value: debt.value.clone(),
-        all: vec![debt.domain.clone()],
-        remaining: 0,
-    }
-}
-
-/// A value of the form that challenges have (43 characters, RFC 8555 §8.4).
-fn random_value() -> Result<String, AcmeError> {
-    let mut bytes = [0; 32];
-    let random = rustls::crypto::aws_lc_rs::default_provider().secure_random;
-    let filled = random.fill(&mut bytes);
-    filled.map_err(|_no_more_is_known| {
-        AcmeError::Config("this machine gives no random numbers".to_owned())
-    })?;
-    Ok(BASE64_URL_SAFE_NO_PAD.encode(bytes))
 }

@@ -5,7 +5,7 @@
 //! a change of them ends a wait.
 
 use std::hash::BuildHasher;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use super::ari;
@@ -17,7 +17,7 @@ use super::state::State;
 use crate::cert::lineage::Lineage;
 use crate::cert::store::{Store, Stored};
 use crate::clock::UnixTime;
-use crate::config::{Ca, Config, Dns, DnsProvider};
+use crate::config::{Ca, Config};
 use crate::host::Host;
 
 /// Failures of the first CA before the second one is asked.
@@ -251,7 +251,16 @@ pub(super) fn left(stored: &Stored, now: UnixTime) -> Left {
 /// Changes with the settings of `[acme]` and `[[certificates]]` and with the credentials file; none for a reader that
 /// cannot see the latter.
 pub(super) fn fingerprint(config: &Config) -> Option<u64> {
-    let path = config.acme.dns.as_ref().and_then(credentials);
+    let path = config
+        .acme
+        .dns
+        .as_ref()
+        .and_then(|dns| dns.provider.credentials()?.path());
+    // The mode as well: a file that others could read is refused until somebody runs chmod.
+    let mode = path
+        .as_ref()
+        .and_then(|path| std::fs::metadata(path).ok())
+        .map(|metadata| metadata.mode());
     let credentials = match path.map(std::fs::read) {
         None => None,
         Some(Ok(content)) => Some(zeroize::Zeroizing::new(content)),
@@ -260,18 +269,6 @@ pub(super) fn fingerprint(config: &Config) -> Option<u64> {
     };
     // The content, not the file's age: systemd makes a new copy for each run.
     let settings = format!("{:?} {:?}", config.acme, config.certificates);
-    let all = (settings, credentials.as_deref());
+    let all = (settings, credentials.as_deref(), mode);
     Some(foldhash::fast::FixedState::default().hash_one(all))
-}
-
-fn credentials(dns: &Dns) -> Option<PathBuf> {
-    match &dns.provider {
-        DnsProvider::Rfc2136 { credentials } | DnsProvider::DigitalOcean { credentials } => {
-            credentials.path()
-        }
-        DnsProvider::Responder { .. }
-        | DnsProvider::Exec { .. }
-        | DnsProvider::Manual
-        | DnsProvider::None => None,
-    }
 }

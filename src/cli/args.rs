@@ -48,6 +48,9 @@ pub enum Verb {
     /// The ACME account: show it, bring one along, give it a new key, end it
     #[command(subcommand)]
     Account(Account),
+    /// List the DNS providers, try the configured one, remove what is left in DNS
+    #[command(subcommand)]
+    Dns(Dns),
     /// Serve a sample app on this machine with a certificate made here
     Demo(Demo),
     /// Print the version
@@ -327,6 +330,42 @@ pub struct Import {
     /// Its key, in PEM
     #[arg(long, value_name = "FILE")]
     pub key: PathBuf,
+}
+
+/// What can be done with DNS.
+#[derive(Debug, Subcommand)]
+pub enum Dns {
+    /// List the providers, and the keys that each needs in its credentials file
+    Providers,
+    /// Add a TXT record, see it at every name server, remove it; no CA is asked
+    Test(DnsTest),
+    /// Remove the TXT records that runs left behind, as the ledger has them
+    Cleanup(DnsCleanup),
+}
+
+/// Options of `dns test`.
+#[derive(Debug, clap::Args)]
+pub struct DnsTest {
+    /// The configuration.
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// Only this domain
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Option<Host>,
+}
+
+/// Options of `dns cleanup`.
+#[derive(Debug, clap::Args)]
+pub struct DnsCleanup {
+    /// The configuration.
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// Only this domain
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Option<Host>,
+    /// Only say what would be removed
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Options of `cert persist-record`.

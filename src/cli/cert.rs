@@ -342,7 +342,7 @@ pub(super) fn read(path: &Path) -> Result<String, CertError> {
     })
 }
 
-fn chosen(config: &Config, domain: Option<&Host>) -> Result<Vec<Host>, CertError> {
+pub(super) fn chosen(config: &Config, domain: Option<&Host>) -> Result<Vec<Host>, CertError> {
     let all = || Lineage::all(config).into_iter().map(|lineage| lineage.name);
     let chosen: Vec<Host> = all()
         .filter(|known| domain.is_none_or(|domain| domain == known))

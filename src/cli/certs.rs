@@ -174,7 +174,7 @@ fn persist_record(options: &PersistRecord) -> Exit {
 }
 
 /// Files that root writes into the renewal user's store could be read neither by it nor by the proxy.
-fn refuse_foreign_root(config: &Config) -> Result<(), CertError> {
+pub(super) fn refuse_foreign_root(config: &Config) -> Result<(), CertError> {
     use std::os::unix::fs::MetadataExt;
     let owner = std::fs::metadata(&config.state_dir).map_or(0, |meta| meta.uid());
     if rustix::process::geteuid().is_root() && owner != 0 {

@@ -10,6 +10,7 @@ mod certs;
 pub mod check;
 mod daemon;
 pub mod demo;
+mod dns;
 pub mod persist;
 pub mod run;
 
@@ -57,6 +58,7 @@ pub fn run(args: Args) -> Exit {
         Verb::Check(options) => check::check(&options),
         Verb::Cert(verb) => certs::run(&verb),
         Verb::Account(verb) => account::run(&verb),
+        Verb::Dns(verb) => dns::run(&verb),
         Verb::Demo(options) => demo::start::demo(&options),
         Verb::Version => {
             say(concat!("portico ", env!("CARGO_PKG_VERSION")));

@@ -174,6 +174,18 @@ pub struct Debt {
     pub fqdn: String,
     /// The record's value.
     pub value: String,
+    /// What the value was made of, for providers that want to hash it themselves (lego's RAW mode).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
+}
+
+/// What the value of a DNS-01 record is made of (RFC 8555 §8.4). No secret: over HTTP-01 it is public.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Proof {
+    /// The challenge's token.
+    pub token: String,
+    /// The token with the account key's thumbprint.
+    pub key_authorization: String,
 }
 
 /// Held while an engine works on a lineage; dropping it lets the next one in.

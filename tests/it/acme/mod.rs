@@ -2,6 +2,7 @@
 
 mod cases;
 mod challenges;
+mod dns;
 mod engine;
 mod fail;
 mod issue;

@@ -214,6 +214,7 @@ fn the_ledger_ignores_a_torn_line_and_goes_on_after_it() {
         zone: "example.test".to_owned(),
         fqdn: "_acme-challenge.example.test".to_owned(),
         value: value.to_owned(),
+        proof: None,
     };
     store.owe(&domain(), &debt("1")).unwrap();
     store.owe(&domain(), &debt("1")).unwrap();
