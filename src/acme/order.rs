@@ -253,8 +253,8 @@ impl Job<'_> {
         };
         // A run that died after it had stored the certificate: that order has had its day.
         let stored = self.store.load(&self.lineage.name).ok().flatten();
-        let done = stored.and_then(|stored| stored.meta.stored_at);
-        let same = done.is_none_or(|done| done < pending.order.created)
+        let done = stored.is_some_and(|stored| stored.bundle.has_key(pending.key.as_bytes()));
+        let same = !done
             && pending.order.directory == self.ca.directory
             && pending.order.account == account.id()
             && pending.order.profile == self.ca.profile

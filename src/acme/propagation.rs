@@ -143,6 +143,12 @@ impl Propagation {
         }
     }
 
+    /// Who is asked to find out.
+    #[must_use]
+    pub fn resolvers(&self) -> &[SocketAddr] {
+        &self.resolvers
+    }
+
     /// Finds the name, zone and servers of a domain's `_acme-challenge` record.
     ///
     /// # Errors

@@ -109,6 +109,7 @@ pub async fn renew_lineage(
     let Some(lock) = store.lock(domain)? else {
         return Ok(Outcome::Busy);
     };
+    store.mend(domain)?;
     let journal = Journal::open(store, domain)?;
     advise(config, store, &journal, domain, now).await?;
     let view = view_lineage(config, store, lineage, now)?;
@@ -126,6 +127,12 @@ pub async fn renew_lineage(
         },
         allow_staging: request.allow_staging,
     };
+    // A run that died after it had stored the certificate left its order behind.
+    if let (Some(stored), Ok(Some(pending))) = (&view.stored, store.pending(domain))
+        && stored.bundle.has_key(pending.key.as_bytes())
+    {
+        store.clear_pending(domain)?;
+    }
     let reason = match (request.trigger, view.decision) {
         (Trigger::Force, Decision::Wait(_)) => Reason::Forced,
         (_, Decision::Renew(reason)) => reason,

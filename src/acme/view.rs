@@ -248,7 +248,8 @@ pub(super) fn left(stored: &Stored, now: UnixTime) -> Left {
     }
 }
 
-/// Changes with the settings of `[acme]` and with the credentials file; none for a reader that cannot see the latter.
+/// Changes with the settings of `[acme]` and `[[certificates]]` and with the credentials file; none for a reader that
+/// cannot see the latter.
 pub(super) fn fingerprint(config: &Config) -> Option<u64> {
     let path = config.acme.dns.as_ref().and_then(credentials);
     let credentials = match path.map(std::fs::read) {
@@ -258,7 +259,8 @@ pub(super) fn fingerprint(config: &Config) -> Option<u64> {
         Some(Err(_)) => None,
     };
     // The content, not the file's age: systemd makes a new copy for each run.
-    let all = (format!("{:?}", config.acme), credentials.as_deref());
+    let settings = format!("{:?} {:?}", config.acme, config.certificates);
+    let all = (settings, credentials.as_deref());
     Some(foldhash::fast::FixedState::default().hash_one(all))
 }
 

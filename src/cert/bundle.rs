@@ -194,6 +194,13 @@ impl Bundle {
         }
     }
 
+    /// Whether this PEM is the key of the leaf.
+    #[must_use]
+    pub fn has_key(&self, key_pem: &[u8]) -> bool {
+        PrivateKeyDer::from_pem_slice(key_pem)
+            .is_ok_and(|key| certified_key(&self.key.cert, key).is_ok())
+    }
+
     /// The DNS names of the leaf.
     #[must_use]
     pub fn names(&self) -> &[CertName] {

@@ -4,8 +4,10 @@
 //! exit code. Parsing of arguments and ending the process are done elsewhere.
 
 pub mod after;
+pub mod change;
 pub mod check;
 pub mod export;
+pub mod plan;
 pub mod status;
 
 use std::io::{self, Write};
@@ -16,6 +18,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use self::after::Aftermath;
+use self::change::ChangeError;
 use self::export::ExportError;
 pub use self::status::{print_status, status};
 use crate::acme::state::State;
@@ -87,6 +90,9 @@ pub enum CertError {
          takes the new pair over by itself"
     )]
     NotOurs,
+    /// A rollback or a revocation.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
     /// An export.
     #[error(transparent)]
     Export(#[from] ExportError),
@@ -113,6 +119,7 @@ impl CertError {
             | Self::Read { .. }
             | Self::Root(_)
             | Self::NotOurs
+            | Self::Change(_)
             | Self::Export(_) => Verdict::Blocked,
             Self::Store(_) | Self::Acme(_) | Self::Print(_) | Self::Json(_) => Verdict::Failed,
         }
@@ -328,7 +335,7 @@ pub fn import(
     Ok(())
 }
 
-fn read(path: &Path) -> Result<String, CertError> {
+pub(super) fn read(path: &Path) -> Result<String, CertError> {
     std::fs::read_to_string(path).map_err(|error| CertError::Read {
         path: path.display().to_string(),
         error,

@@ -3,8 +3,10 @@
 use std::io::stdout;
 
 use super::args::{Cert, CertCheck, CertStatus, ConfigFile, Export, Import, PersistRecord, Renew};
+use super::cert::change::{self, Revocation};
 use super::cert::check::{self, Answer};
 use super::cert::export::{self, To};
+use super::cert::plan;
 use super::cert::{self, CertError, Verdict};
 use super::persist::{self, Wish};
 use super::{Exit, complain, load, say};
@@ -25,6 +27,27 @@ pub(super) fn run(verb: &Cert) -> Exit {
             ))
         }),
         Cert::Status(options) => status(options),
+        Cert::Rollback(options) => changing(&options.file, |config| {
+            let domain = options.domain.as_ref();
+            block_on(change::rollback(config, domain, options.to, &mut stdout()))
+        }),
+        Cert::Revoke(options) => changing(&options.file, |config| {
+            let revocation = Revocation {
+                serial: options.serial.as_deref(),
+                domain: options.domain.as_ref(),
+                reason: options.reason,
+                now: options.now,
+            };
+            block_on(change::revoke(config, revocation, &mut stdout()))
+        }),
+        Cert::Compromise(options) => changing(&options.file, |config| {
+            let domain = options.domain.as_ref();
+            block_on(change::compromise(config, domain, &mut stdout()))
+        }),
+        Cert::Plan(options) => changing(&options.file, |config| {
+            let domain = options.domain.as_ref();
+            block_on(plan::plan(config, domain, options.json, &mut stdout()))
+        }),
         Cert::Check(options) => check(options),
         Cert::Export(options) => export(options),
         Cert::Import(options) => import(options),
@@ -52,8 +75,21 @@ fn renew(options: &Renew) -> Exit {
     })
 }
 
+/// A verb that writes into the store.
+pub(super) fn changing(
+    file: &ConfigFile,
+    verb: impl FnOnce(&Config) -> Result<Verdict, CertError>,
+) -> Exit {
+    with_config(file, |config| {
+        refuse_foreign_root(config)?;
+        verb(config)
+    })
+}
+
 /// Runs a future on a runtime of its own.
-fn block_on<T>(future: impl Future<Output = Result<T, CertError>>) -> Result<T, CertError> {
+pub(super) fn block_on<T>(
+    future: impl Future<Output = Result<T, CertError>>,
+) -> Result<T, CertError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -147,7 +183,7 @@ fn refuse_foreign_root(config: &Config) -> Result<(), CertError> {
     Ok(())
 }
 
-fn with_config(
+pub(super) fn with_config(
     file: &ConfigFile,
     verb: impl FnOnce(&Config) -> Result<Verdict, CertError>,
 ) -> Exit {

@@ -108,6 +108,26 @@ impl Store for FileStore {
         last.map_or(Ok(None), Err)
     }
 
+    fn mend(&self, lineage: &Host) -> Result<(), StoreError> {
+        let path = self.lineage(lineage);
+        let link = path.join("current");
+        let usable = |target: PathBuf| {
+            Generation::at(&path.join(target)).is_ok_and(|current| current.load().is_ok())
+        };
+        if fs::read_link(&link).is_ok_and(usable) {
+            return Ok(());
+        }
+        let newest_first = generation::all(&path)?.into_iter().rev();
+        let mut good = newest_first
+            .filter_map(|generation| generation.load().ok())
+            .filter(|stored| !stored.compromised);
+        if let Some(stored) = good.next() {
+            generation::make_current(&path, &stored)?;
+            tracing::warn!(%lineage, generation = stored.generation, "the newest good certificate is current again");
+        }
+        Ok(())
+    }
+
     fn put(&self, lineage: &Host, new: &NewGeneration) -> Result<Stored, StoreError> {
         let path = self.made(lineage)?;
         let bundle =

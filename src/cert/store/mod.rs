@@ -187,6 +187,12 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// [`StoreError`] if there are generations and none is good.
     fn load(&self, lineage: &Host) -> Result<Option<Stored>, StoreError>;
 
+    /// Makes the newest good generation current if the current one is missing or unusable. The caller holds the lock.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn mend(&self, lineage: &Host) -> Result<(), StoreError>;
+
     /// Stores a generation and makes it current in one step.
     ///
     /// # Errors

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose,
+    KeyPair, KeyUsagePurpose, PublicKeyData, SignatureAlgorithm,
 };
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use time::OffsetDateTime;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::tls::Trust;
 
@@ -23,10 +24,13 @@ pub(crate) struct Ca(CertifiedIssuer<'static, KeyPair>);
 impl Ca {
     /// A fresh root.
     pub(crate) fn new() -> Self {
+        Self::named("Portico test root")
+    }
+
+    /// A fresh root with this common name.
+    pub(crate) fn named(name: &str) -> Self {
         let mut params = CertificateParams::default();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "Portico test root");
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().expect("a P-256 key");
@@ -56,22 +60,58 @@ impl Ca {
         from: OffsetDateTime,
         to: OffsetDateTime,
     ) -> Leaf {
-        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let first = names.first().cloned().unwrap_or_default();
-        let mut params = CertificateParams::new(names).expect("names fit for a certificate");
-        params.distinguished_name.push(DnType::CommonName, first);
-        params.not_before = from;
-        params.not_after = to;
-        params.use_authority_key_identifier_extension = true;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate().expect("a P-256 key");
-        let leaf = params.signed_by(&key, &self.0).expect("a leaf");
+        let leaf = leaf_params(names, from, to)
+            .signed_by(&key, &self.0)
+            .expect("a leaf");
         Leaf {
             chain: leaf.pem() + &self.pem(),
             certificate: leaf.pem(),
             key: key.serialize_pem(),
         }
+    }
+
+    /// Another certificate for the key of the first one in `chain` (P-256), with its issuer, as PEM.
+    pub(crate) fn for_key_of(
+        &self,
+        chain: &str,
+        names: &[&str],
+        from: OffsetDateTime,
+        to: OffsetDateTime,
+    ) -> String {
+        let der = CertificateDer::from_pem_slice(chain.as_bytes()).expect("PEM");
+        let (_, certificate) = X509Certificate::from_der(&der).expect("X.509");
+        let key = &certificate.tbs_certificate.subject_pki.subject_public_key;
+        let leaf = leaf_params(names, from, to)
+            .signed_by(&ForeignKey(key.data.to_vec()), &self.0)
+            .expect("a leaf");
+        leaf.pem() + &self.pem()
+    }
+}
+
+fn leaf_params(names: &[&str], from: OffsetDateTime, to: OffsetDateTime) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+    let first = names.first().cloned().unwrap_or_default();
+    let mut params = CertificateParams::new(names).expect("names fit for a certificate");
+    params.distinguished_name.push(DnType::CommonName, first);
+    params.not_before = from;
+    params.not_after = to;
+    params.use_authority_key_identifier_extension = true;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params
+}
+
+/// A public key (P-256, a point) whose private part is somebody else's.
+struct ForeignKey(Vec<u8>);
+
+impl PublicKeyData for ForeignKey {
+    fn der_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        &rcgen::PKCS_ECDSA_P256_SHA256
     }
 }
 

@@ -6,6 +6,8 @@
 mod advice;
 mod answers;
 mod clock;
+mod damaged;
 mod killed;
 mod lab;
 mod limits;
+mod wrong;
