@@ -4,6 +4,8 @@
 //! run that dies anywhere is taken up by the next with the same key. What the CA issues is proven before it is stored.
 
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use instant_acme::{Account, CertificateIdentifier, Identifier, NewOrder, Order, OrderStatus};
@@ -184,11 +186,17 @@ impl Job<'_> {
             return patient(client, async || account.new_order(&new).await).await;
         };
         let replacing = plain().replaces(replaces);
+        // Whether the CA itself said no, and not something in between.
+        let refused = AtomicBool::new(false);
         let made = patient(client, async || {
             match account.new_order(&replacing).await {
                 // The library has not asked: the CA's directory has no advice, so no replacements either.
                 Err(instant_acme::Error::Unsupported(_)) => Ok(None),
-                other => other.map(Some),
+                other => {
+                    let problem = matches!(other, Err(instant_acme::Error::Api(_)));
+                    refused.store(problem, Relaxed);
+                    other.map(Some)
+                }
             }
         });
         let error = match made.await {
@@ -203,8 +211,11 @@ impl Job<'_> {
                 tracing::info!(order = url, "the CA made the order without the replacement");
                 patient(client, async || account.order(url.clone()).await).await
             }
-            (429, _) => Err(error),
-            (400..=499, _) if !matches!(error, AcmeError::AccountGone(_)) => {
+            _ if matches!(error, AcmeError::Limited { .. } | AcmeError::AccountGone(_)) => {
+                Err(error)
+            }
+            // A CA may also fail over a certificate that it does not find any more.
+            (400..=599, _) if refused.load(Relaxed) => {
                 tracing::info!(%error, "the CA does not take the order as a replacement, asking without");
                 if reply.status == 409 {
                     self.journal.change(|state| state.remember_replaced(&id))?;

@@ -273,6 +273,12 @@ impl Store for FileStore {
             let path = folder.join(name);
             disk::remove(&path).map_err(failed("remove", &path))?;
         }
+        // Only if nothing else is in it; that it stays does no harm.
+        if let Err(error) = fs::remove_dir(&folder)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::debug!(path = %folder.display(), %error, "the directory stays");
+        }
         Ok(())
     }
 
