@@ -12,7 +12,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{DATE, HOST, HeaderValue, RETRY_AFTER, USER_AGENT};
+use http::header::{DATE, HOST, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -45,7 +45,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(7 * 86400);
 const AGENT: &str = concat!("portico/", env!("CARGO_PKG_VERSION"));
 
 /// What the library drops from the last reply.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Reply {
     /// 0 if there was none.
     pub(super) status: u16,
@@ -53,6 +53,8 @@ pub(super) struct Reply {
     pub(super) retry_after: Option<UnixTime>,
     /// The CA's clock.
     pub(super) date: Option<UnixTime>,
+    /// The address of what was made.
+    pub(super) location: Option<String>,
 }
 
 /// The answer to a plain GET.
@@ -99,7 +101,8 @@ impl Client {
 
     /// What the library dropped from the last reply.
     pub(super) fn reply(&self) -> Reply {
-        *self.0.reply.lock().unwrap_or_else(PoisonError::into_inner)
+        let reply = self.0.reply.lock();
+        reply.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn note(&self, reply: Reply) {
@@ -149,6 +152,11 @@ impl Client {
             status: parts.status.as_u16(),
             retry_after: retry_after(&parts.headers, UnixTime::now()),
             date: parts.headers.get(DATE).and_then(http_date),
+            location: parts
+                .headers
+                .get(LOCATION)
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned),
         });
         if !line.sender.is_closed() {
             line.since = Instant::now();

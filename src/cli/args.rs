@@ -71,7 +71,7 @@ pub struct ConfigFile {
 pub enum Cert {
     /// Obtain the certificates that are missing or due
     Issue(Renew),
-    /// Renew the certificates that are due; run by the timer
+    /// Renew the certificates that are due
     Renew(Renew),
     /// Do what is due, once: renewals, clean-up, a look whether the newest is served; what the timer runs
     ///
@@ -109,6 +109,12 @@ pub struct Renew {
     /// Also if it is not due, and whatever held it back
     #[arg(long)]
     pub force: bool,
+    /// Go the whole way with a staging CA, real DNS and a state of its own; nothing is installed
+    #[arg(long, conflicts_with = "force")]
+    pub dry_run: bool,
+    /// Let a staging CA's certificate take the place of a real one
+    #[arg(long)]
+    pub allow_staging: bool,
 }
 
 /// Options of `cert status`.

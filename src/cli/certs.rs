@@ -2,29 +2,28 @@
 
 use std::io::stdout;
 
-use super::args::{Cert, CertCheck, CertStatus, ConfigFile, Export, Import, PersistRecord};
+use super::args::{Cert, CertCheck, CertStatus, ConfigFile, Export, Import, PersistRecord, Renew};
 use super::cert::check::{self, Answer};
 use super::cert::export::{self, To};
-use super::cert::{self, CertError, Order, Verdict};
+use super::cert::{self, CertError, Verdict};
 use super::persist::{self, Wish};
 use super::{Exit, complain, load, say};
-use crate::acme::Trigger;
+use crate::acme::{Request, Trigger};
 use crate::clock::UnixTime;
 use crate::config::Config;
-use crate::host::Host;
 
 /// Runs a verb.
 pub(super) fn run(verb: &Cert) -> Exit {
     match verb {
-        Cert::Issue(options) | Cert::Renew(options) => {
-            let trigger = if options.force {
-                Trigger::Force
-            } else {
-                Trigger::Due
-            };
-            renew(&options.file, options.domain.as_ref(), trigger)
-        }
-        Cert::Reconcile(options) => renew(&options.file, options.domain.as_ref(), Trigger::Due),
+        Cert::Issue(options) | Cert::Renew(options) => renew(options),
+        Cert::Reconcile(options) => with_config(&options.file, |config| {
+            refuse_foreign_root(config)?;
+            block_on(cert::reconcile(
+                config,
+                options.domain.as_ref(),
+                &mut stdout(),
+            ))
+        }),
         Cert::Status(options) => status(options),
         Cert::Check(options) => check(options),
         Cert::Export(options) => export(options),
@@ -33,11 +32,23 @@ pub(super) fn run(verb: &Cert) -> Exit {
     }
 }
 
-fn renew(file: &ConfigFile, domain: Option<&Host>, trigger: Trigger) -> Exit {
-    with_config(file, |config| {
+fn renew(options: &Renew) -> Exit {
+    with_config(&options.file, |config| {
         refuse_foreign_root(config)?;
-        let order = Order { domain, trigger };
-        block_on(cert::renew(config, order, &mut stdout()))
+        let trigger = if options.force {
+            Trigger::Force
+        } else {
+            Trigger::Due
+        };
+        let domain = options.domain.as_ref();
+        if options.dry_run {
+            return block_on(cert::dry_run(config, domain, &mut stdout()));
+        }
+        let request = Request {
+            trigger,
+            allow_staging: options.allow_staging,
+        };
+        block_on(cert::renew_as(config, domain, request, &mut stdout()))
     })
 }
 

@@ -108,6 +108,8 @@ fn every_key_of_the_edge_arrives() {
             profile: Some("shortlived".to_owned()),
             challenge: Challenge::DnsAccount01,
             run: AcmeRun::Daemon,
+            eab: None,
+            fallback: None,
             on_event: Some(vec!["cert-event".to_owned()]),
             deploy_probe: DeployProbe::Off,
             dns: Some(Dns {

@@ -66,6 +66,8 @@ pub(super) fn config(
                 nameservers: vec![nameserver],
                 port: 53,
             }),
+            eab: None,
+            fallback: None,
         },
         certificates: Vec::new(),
         tenants: Tenants::default(),

@@ -3,5 +3,6 @@
 mod cases;
 mod challenges;
 mod dns;
+mod engine;
 mod fail;
 mod issue;
