@@ -2,7 +2,7 @@
 //!
 //! [`Advice`] is what is kept of it between runs. Everything about it is optional: no answer, an absurd one or one that
 //! is no JSON never fails a run and never makes a certificate due; it only changes when the CA is asked again. Reading
-//! an answer is pure; [`ask`] is the one place with a network. What the advice means for the renewal is decided in
+//! an answer is pure; `ask` is the one place with a network. What the advice means for the renewal is decided in
 //! [`schedule`](super::schedule).
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};

@@ -163,7 +163,8 @@ pub async fn renew_as(
 }
 
 /// `cert reconcile`: one step for every domain, for the timer. Domains are taken in the order of their last attempt,
-/// and none is begun after [`BUDGET`], so that the unit's time limit cuts no order short and each domain has its turn.
+/// and none is begun after a quarter of an hour, so that the unit's time limit cuts no order short and each domain has
+/// its turn.
 ///
 /// # Errors
 /// [`CertError`] if it cannot begin or cannot print; a failure at the CA is in the verdict.
