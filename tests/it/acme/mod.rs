@@ -4,3 +4,5 @@ mod cases;
 mod challenges;
 mod fail;
 mod issue;
+mod peers;
+mod soak;

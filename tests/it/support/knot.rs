@@ -26,6 +26,11 @@ pub(crate) struct Knot {
 impl Knot {
     /// Serves `zones`; in each, the apex and `*` have the address 127.0.0.1.
     pub(crate) fn start(zones: &[&str]) -> Self {
+        Self::start_with(zones, |_| String::new())
+    }
+
+    /// The same with more lines in the file of a zone.
+    pub(crate) fn start_with(zones: &[&str], more: impl Fn(&str) -> String) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let address = port::local(port::free());
         let dir = folder.path().display();
@@ -44,7 +49,7 @@ impl Knot {
         for zone in zones {
             let _ = writeln!(config, "  - domain: {zone}");
             let file = folder.path().join(format!("{zone}.zone"));
-            fs::write(file, zone_text(zone)).expect("our own folder");
+            fs::write(file, zone_text(zone) + &more(zone)).expect("our own folder");
         }
         let file = folder.path().join("knot.conf");
         fs::write(&file, config).expect("our own folder");
