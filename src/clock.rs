@@ -1,7 +1,8 @@
 //! Time as a value.
 //!
 //! Decisions (is a certificate due, has a deadline passed) take a [`UnixTime`] as an argument, so that tests need not
-//! wait. Only this module reads the wall clock; monotonic waits use `std::time::Instant` or tokio's timers.
+//! wait; whole processes are tested under libfaketime, so there is no switch here that a production run could meet.
+//! Only this module reads the wall clock; monotonic waits use `std::time::Instant` or tokio's timers.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

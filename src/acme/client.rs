@@ -12,7 +12,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{DATE, HOST, HeaderValue, RETRY_AFTER, USER_AGENT};
+use http::header::{DATE, HOST, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -45,7 +45,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(7 * 86400);
 const AGENT: &str = concat!("portico/", env!("CARGO_PKG_VERSION"));
 
 /// What the library drops from the last reply.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Reply {
     /// 0 if there was none.
     pub(super) status: u16,
@@ -53,6 +53,8 @@ pub(super) struct Reply {
     pub(super) retry_after: Option<UnixTime>,
     /// The CA's clock.
     pub(super) date: Option<UnixTime>,
+    /// The address of what was made.
+    pub(super) location: Option<String>,
 }
 
 /// The answer to a plain GET.
@@ -90,36 +92,8 @@ pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
 impl Client {
     /// Trusts the system's roots and those of `ca_file`.
     pub(super) fn new(ca_file: Option<&Path>) -> Result<Self, AcmeError> {
-        let mut roots = RootCertStore::empty();
-        let native = rustls_native_certs::load_native_certs();
-        let (mut trusted, _) = roots.add_parsable_certificates(native.certs);
-        if let Some(path) = ca_file {
-            let bad = |reason: String| {
-                AcmeError::Config(format!("`ca_file` `{}`: {reason}", path.display()))
-            };
-            let content = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
-            for certificate in CertificateDer::pem_slice_iter(&content) {
-                let certificate = certificate.map_err(|error| bad(error.to_string()))?;
-                roots
-                    .add(certificate)
-                    .map_err(|error| bad(error.to_string()))?;
-                trusted += 1;
-            }
-        }
-        if trusted == 0 {
-            let text = "this machine trusts no CA, so the connection to the ACME directory cannot be checked\nhint: \
-                        install the package `ca-certificates`";
-            return Err(AcmeError::Config(text.to_owned()));
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| AcmeError::Config(error.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let tls = TlsConnector::from(Arc::new(tls));
         Ok(Self(Arc::new(Inner {
-            tls,
+            tls: connector(ca_file)?,
             idle: Mutex::new(None),
             reply: Mutex::new(Reply::default()),
         })))
@@ -127,7 +101,8 @@ impl Client {
 
     /// What the library dropped from the last reply.
     pub(super) fn reply(&self) -> Reply {
-        *self.0.reply.lock().unwrap_or_else(PoisonError::into_inner)
+        let reply = self.0.reply.lock();
+        reply.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn note(&self, reply: Reply) {
@@ -177,6 +152,11 @@ impl Client {
             status: parts.status.as_u16(),
             retry_after: retry_after(&parts.headers, UnixTime::now()),
             date: parts.headers.get(DATE).and_then(http_date),
+            location: parts
+                .headers
+                .get(LOCATION)
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned),
         });
         if !line.sender.is_closed() {
             line.since = Instant::now();
@@ -273,6 +253,37 @@ impl HttpClient for Client {
                 .map_err(LibraryError::Other)
         })
     }
+}
+
+/// TLS that trusts the system's roots and those of `ca_file`.
+pub(super) fn connector(ca_file: Option<&Path>) -> Result<TlsConnector, AcmeError> {
+    let mut roots = RootCertStore::empty();
+    let native = rustls_native_certs::load_native_certs();
+    let (mut trusted, _) = roots.add_parsable_certificates(native.certs);
+    if let Some(path) = ca_file {
+        let bad =
+            |reason: String| AcmeError::Config(format!("`ca_file` `{}`: {reason}", path.display()));
+        let content = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
+        for certificate in CertificateDer::pem_slice_iter(&content) {
+            let certificate = certificate.map_err(|error| bad(error.to_string()))?;
+            roots
+                .add(certificate)
+                .map_err(|error| bad(error.to_string()))?;
+            trusted += 1;
+        }
+    }
+    if trusted == 0 {
+        let text = "this machine trusts no CA, so the connection to the ACME directory cannot be checked\nhint: \
+                    install the package `ca-certificates`";
+        return Err(AcmeError::Config(text.to_owned()));
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| AcmeError::Config(error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(tls)))
 }
 
 /// Turns the request into one for this server (origin form and `Host`) and gives back `host:port`.

@@ -117,6 +117,23 @@ pub enum AcmeError {
     /// The CA issued something that cannot be used.
     #[error("the CA issued a certificate that cannot be used: {0}")]
     Certificate(#[from] BundleError),
+    /// By the CA's clock nothing is due, and ours is far off.
+    #[error(
+        "this machine's clock is {seconds} s {} the CA's, and by the CA's clock the certificate is due only at {due}\n\
+         hint: set the clock (`timedatectl`, NTP); no certificate is ordered until then",
+        if *ahead { "ahead of" } else { "behind" }
+    )]
+    Clock {
+        /// The difference.
+        seconds: u64,
+        /// Whether ours is ahead.
+        ahead: bool,
+        /// When it is due.
+        due: UnixTime,
+    },
+    /// By the CA's clock nothing is due yet; ours differs by less than an hour.
+    #[error("by the CA's clock the certificate is due only at {0}")]
+    NotYet(UnixTime),
     /// The configuration does not say enough.
     #[error("{0}")]
     Config(String),
@@ -132,7 +149,11 @@ impl AcmeError {
             Self::Refused { .. }
             | Self::AccountGone(_)
             | Self::Config(_)
+            | Self::Clock { .. }
+            | Self::NotYet(_)
             | Self::Dns(DnsError::Refused(_)) => Class::Blocked,
+            // A circle of CNAMEs, or no zone at all: waiting does not mend it.
+            Self::Propagation(error) if error.is_permanent() => Class::Blocked,
             Self::Validation(_) => Class::Validation,
             Self::Dns(DnsError::Failed(_)) => Class::Dns,
             Self::Propagation(_) | Self::NotShown(_) => Class::Propagation,
@@ -219,7 +240,7 @@ impl AcmeError {
             }
             "caa" => "let the domain's CAA records allow this CA (`issue` and `issuewild`)",
             "externalAccountRequired" => {
-                "this CA wants an external account binding; choose another `directory`"
+                "this CA wants an external account binding: set `kid` and `key_file` in [acme.eab]"
             }
             "rejectedIdentifier" => "this CA does not issue for that name",
             "invalidContact" | "unsupportedContact" => "change `email` in [acme]",
@@ -354,7 +375,7 @@ mod tests {
         let reply = Reply {
             status: 503,
             retry_after: Some(until),
-            date: None,
+            ..Reply::default()
         };
         let html = serde_json::from_str::<u8>("<html>").unwrap_err();
         let error = AcmeError::from_library(instant_acme::Error::Json(html), &reply);

@@ -6,22 +6,25 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use instant_acme::{Account, Identifier, NewOrder, Order, OrderStatus};
+use instant_acme::{Account, CertificateIdentifier, Identifier, NewOrder, Order, OrderStatus};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 
 use super::account;
+use super::ari;
 use super::challenge::Proof;
 use super::client::Client;
 use super::dns::Output;
 use super::error::AcmeError;
 use super::limits::{self, Limits, Scope};
-use super::state::{Journal, Phase};
+use super::staging;
+use super::state::{Journal, Phase, Skew};
+use super::view::SKEW;
 use crate::cert::bundle::{self, Bundle, BundleError};
 use crate::cert::failpoint;
 use crate::cert::lineage::Lineage;
 use crate::cert::store::{Meta, NewGeneration, Pending, PendingOrder, Store, Stored};
 use crate::clock::UnixTime;
-use crate::config::{Acme, Config};
+use crate::config::{Ca, Config};
 
 /// Tries when the CA does not like a nonce, each of which the library makes of three.
 const NONCE_TRIES: usize = 8;
@@ -31,24 +34,33 @@ const SETTLE: Duration = Duration::from_secs(300);
 const PAUSE: std::ops::RangeInclusive<i64> = 1..=15;
 /// An order older than this is not taken up again: CAs keep them for a week at most.
 const STALE: i64 = 7 * 86400;
-/// A clock that differs by more from the CA's is worth a warning.
-const SKEW: i64 = 300;
+/// A clock that differs by more makes nothing due that the CA's clock does not.
+const GREAT_SKEW: i64 = 3600;
 
 /// What an order needs.
 pub(super) struct Job<'a> {
     pub(super) state_dir: &'a Path,
     pub(super) store: &'a dyn Store,
     pub(super) lineage: &'a Lineage,
-    pub(super) acme: &'a Acme,
+    pub(super) ca: &'a Ca,
     pub(super) config: &'a Config,
     pub(super) journal: &'a Journal<'a>,
+    /// The certificate that this order replaces.
+    pub(super) predecessor: Option<&'a Stored>,
+    /// From when on the certificate is due; none if it is whatever the time.
+    pub(super) due: Option<UnixTime>,
+    /// Whether a staging CA's certificate may take the place of a real one.
+    pub(super) allow_staging: bool,
 }
 
 impl Job<'_> {
     /// Obtains a certificate and stores it.
     pub(super) async fn run(&self, out: Output<'_>) -> Result<Stored, AcmeError> {
+        if !self.allow_staging {
+            staging::refuse(self.ca, None, self.predecessor)?;
+        }
         self.store.probe()?;
-        let client = Client::new(self.acme.ca_file.as_deref())?;
+        let client = Client::new(self.ca.ca_file.as_deref())?;
         let mut proof = Proof::new(self.config, self.store, self.lineage, &client, self.journal)?;
         match self.attempt(&client, &mut proof, out).await {
             // The CA lost our account (a test CA that was restarted): the same key is registered once more.
@@ -57,7 +69,7 @@ impl Job<'_> {
                     detail,
                     "the CA does not know our account, registering the same key again"
                 );
-                account::register_again(self.state_dir, self.acme, &client).await?;
+                account::register_again(self.state_dir, self.ca, &client).await?;
                 self.store.clear_pending(&self.lineage.name)?;
                 self.attempt(&client, &mut proof, out).await
             }
@@ -67,7 +79,7 @@ impl Job<'_> {
 
     /// Removes what an earlier run left behind for the CA to see.
     pub(super) async fn clean(&self, out: Output<'_>) -> Result<(), AcmeError> {
-        let client = Client::new(self.acme.ca_file.as_deref())?;
+        let client = Client::new(self.ca.ca_file.as_deref())?;
         let mut proof = Proof::new(self.config, self.store, self.lineage, &client, self.journal)?;
         proof.clean(out).await;
         Ok(())
@@ -79,14 +91,12 @@ impl Job<'_> {
         proof: &mut Proof<'_>,
         out: Output<'_>,
     ) -> Result<Stored, AcmeError> {
-        let account = account::open(self.state_dir, self.acme, client).await?;
-        check_clock(client);
+        let account = account::open(self.state_dir, self.ca, client).await?;
+        let ahead = self.check_clock(client)?;
         let (mut pending, mut order) = self.order(&account, client).await?;
         proof.clean(out).await;
-        let issued = match self
-            .finish(&mut pending, &mut order, &account, proof, out)
-            .await
-        {
+        let finished = self.finish(&mut pending, &mut order, &account, proof, ahead, out);
+        let issued = match finished.await {
             // These end the order at the CA; a new one is needed next time. All else can be taken up again.
             Err(
                 error @ (AcmeError::Validation(_)
@@ -99,7 +109,7 @@ impl Job<'_> {
             other => other?,
         };
         let meta = Meta {
-            directory: self.acme.directory.clone(),
+            directory: self.ca.directory.clone(),
             account: account.id().to_owned(),
             stored_at: Some(UnixTime::now()),
         };
@@ -109,6 +119,9 @@ impl Job<'_> {
             meta,
         };
         self.journal.enter(Phase::Installing);
+        if let Some((id, _)) = self.replaces(&account) {
+            self.journal.change(|state| state.remember_replaced(&id))?;
+        }
         let stored = self.store.put(&self.lineage.name, &new)?;
         failpoint::hit(failpoint::SWITCHED);
         self.store.clear_pending(&self.lineage.name)?;
@@ -136,21 +149,87 @@ impl Job<'_> {
             .cloned()
             .map(Identifier::Dns)
             .collect();
-        let mut new = NewOrder::new(&identifiers);
-        if let Some(profile) = &self.acme.profile {
-            new = new.profile(profile);
-        }
-        let order = patient(client, async || account.new_order(&new).await).await?;
+        let order = self.make(account, client, &identifiers).await?;
         failpoint::hit(failpoint::ORDER_MADE);
         pending.order.url = Some(order.url().to_owned());
         self.store.put_pending(&self.lineage.name, &pending)?;
         failpoint::hit(failpoint::ORDER_NOTED);
+        let url = pending.order.url.clone();
+        self.journal.change(|state| state.order = url)?;
         tracing::info!(
             order = order.url(),
             names = pending.order.names.join(", "),
             "ordered a certificate"
         );
         Ok((pending, order))
+    }
+
+    /// A new order, in place of the certificate in service if the CA takes that (RFC 9773 §5). It is asked twice at
+    /// most: what it does not like about the replacement must not cost the certificate.
+    async fn make(
+        &self,
+        account: &Account,
+        client: &Client,
+        identifiers: &[Identifier],
+    ) -> Result<Order, AcmeError> {
+        let plain = || {
+            let new = NewOrder::new(identifiers);
+            match &self.ca.profile {
+                Some(profile) => new.profile(profile),
+                None => new,
+            }
+        };
+        let new = plain();
+        let Some((id, replaces)) = self.replaces(account) else {
+            return patient(client, async || account.new_order(&new).await).await;
+        };
+        let replacing = plain().replaces(replaces);
+        let made = patient(client, async || {
+            match account.new_order(&replacing).await {
+                // The library has not asked: the CA's directory has no advice, so no replacements either.
+                Err(instant_acme::Error::Unsupported(_)) => Ok(None),
+                other => other.map(Some),
+            }
+        });
+        let error = match made.await {
+            Ok(Some(order)) => return Ok(order),
+            Ok(None) => return patient(client, async || account.new_order(&new).await).await,
+            Err(error) => error,
+        };
+        let reply = client.reply();
+        match (reply.status, reply.location) {
+            // Made, but the reply does not repeat the replacement, so the library hides it.
+            (200..=299, Some(url)) => {
+                tracing::info!(order = url, "the CA made the order without the replacement");
+                patient(client, async || account.order(url.clone()).await).await
+            }
+            (429, _) => Err(error),
+            (400..=499, _) if !matches!(error, AcmeError::AccountGone(_)) => {
+                tracing::info!(%error, "the CA does not take the order as a replacement, asking without");
+                if reply.status == 409 {
+                    self.journal.change(|state| state.remember_replaced(&id))?;
+                }
+                patient(client, async || account.new_order(&new).await).await
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// The identifier of the certificate in service, if this account got it and it was not replaced before.
+    fn replaces(&self, account: &Account) -> Option<(String, CertificateIdentifier<'static>)> {
+        let predecessor = self.predecessor?;
+        let ours = predecessor.meta.directory == self.ca.directory
+            && predecessor.meta.account == account.id();
+        let id = ari::identifier(&predecessor.bundle).filter(|_| ours)?;
+        if self.journal.state().replaced.contains(&id) {
+            return None;
+        }
+        let (key, serial) = id.split_once('.')?;
+        let identifier = CertificateIdentifier {
+            authority_key_identifier: key.to_owned().into(),
+            serial: serial.to_owned().into(),
+        };
+        Some((id, identifier))
     }
 
     async fn resume(
@@ -165,9 +244,9 @@ impl Job<'_> {
         let stored = self.store.load(&self.lineage.name).ok().flatten();
         let done = stored.is_some_and(|stored| stored.bundle.has_key(pending.key.as_bytes()));
         let same = !done
-            && pending.order.directory == self.acme.directory
+            && pending.order.directory == self.ca.directory
             && pending.order.account == account.id()
-            && pending.order.profile == self.acme.profile
+            && pending.order.profile == self.ca.profile
             && pending.order.names == self.names()
             && UnixTime::now().seconds_since(pending.order.created) < STALE;
         let url = pending.order.url.clone().filter(|_| same);
@@ -210,9 +289,37 @@ impl Job<'_> {
         Ok(None)
     }
 
+    /// Compares this machine's clock with the CA's, and decides by the CA's if they differ. Returns by how many seconds
+    /// ours is ahead; 0 for a difference that does not matter.
+    fn check_clock(&self, client: &Client) -> Result<i64, AcmeError> {
+        let Some(date) = client.reply().date else {
+            return Ok(0);
+        };
+        let now = UnixTime::now();
+        let seconds = now.seconds_since(date);
+        self.journal
+            .change(|state| state.clock = Some(Skew { seconds, at: now }))?;
+        if seconds.abs() <= SKEW {
+            return Ok(0);
+        }
+        tracing::warn!(
+            skew_seconds = seconds,
+            "this machine's clock differs from the CA's; check NTP"
+        );
+        match self.due {
+            Some(due) if date < due && seconds.abs() > GREAT_SKEW => Err(AcmeError::Clock {
+                seconds: seconds.unsigned_abs(),
+                ahead: seconds > 0,
+                due,
+            }),
+            Some(due) if date < due => Err(AcmeError::NotYet(due)),
+            _ => Ok(seconds),
+        }
+    }
+
     /// Whether so many validations may fail now: the CA pauses names that fail too often.
     fn check_budget(&self) -> Result<(), AcmeError> {
-        let (directory, name) = (&self.acme.directory, self.lineage.name.as_str());
+        let (directory, name) = (&self.ca.directory, self.lineage.name.as_str());
         let limits = Limits::load(self.store)?;
         let count = self.names().len();
         match limits.next_validation(directory, name, count, UnixTime::now()) {
@@ -251,9 +358,9 @@ impl Job<'_> {
             .map_err(make)?;
         let csr = params.serialize_request(&key).map_err(make)?.der().to_vec();
         let order = PendingOrder {
-            directory: self.acme.directory.clone(),
+            directory: self.ca.directory.clone(),
             account: account.id().to_owned(),
-            profile: self.acme.profile.clone(),
+            profile: self.ca.profile.clone(),
             names: self.names(),
             created: UnixTime::now(),
             url: None,
@@ -272,13 +379,14 @@ impl Job<'_> {
         order: &mut Order,
         account: &Account,
         proof: &mut Proof<'_>,
+        ahead: i64,
         out: Output<'_>,
     ) -> Result<String, AcmeError> {
         let client = proof.client();
         if order.state().status == OrderStatus::Pending {
             self.check_budget()?;
             let url = order.url().to_owned();
-            let (directory, name) = (&self.acme.directory, self.lineage.name.as_str());
+            let (directory, name) = (&self.ca.directory, self.lineage.name.as_str());
             let now = UnixTime::now();
             Limits::change(self.store, now, |limits| {
                 limits.spend(directory, name, &url, pending.order.names.len(), now);
@@ -323,7 +431,10 @@ impl Job<'_> {
         self.journal.enter(Phase::Verifying);
         let bundle = Bundle::parse(fullchain.as_bytes(), pending.key.as_bytes())?;
         bundle.check_names(&self.lineage.names)?;
-        bundle.check_dates(UnixTime::now())?;
+        bundle.check_dates(UnixTime(UnixTime::now().0.saturating_sub(ahead)))?;
+        if !self.allow_staging {
+            staging::refuse(self.ca, Some(&bundle), self.predecessor)?;
+        }
         failpoint::hit(failpoint::DOWNLOADED);
         Ok(fullchain)
     }
@@ -378,18 +489,5 @@ pub(super) async fn settle(
             .map_or(1, |until| until.seconds_since(UnixTime::now()));
         let pause = asked.clamp(*PAUSE.start(), *PAUSE.end()).unsigned_abs();
         tokio::time::sleep(Duration::from_secs(pause)).await;
-    }
-}
-
-fn check_clock(client: &Client) {
-    let Some(date) = client.reply().date else {
-        return;
-    };
-    let skew = UnixTime::now().seconds_since(date);
-    if skew.abs() > SKEW {
-        tracing::warn!(
-            skew_seconds = skew,
-            "this machine's clock differs from the CA's; check NTP"
-        );
     }
 }

@@ -7,26 +7,21 @@
 //! because a CA asks from several places at once. Nothing here changes a record.
 
 mod look;
+mod sight;
 #[cfg(test)]
 mod tests;
+mod zone;
 
-pub use self::look::Look;
-
-use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
-use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::{Name, RData, RecordType};
+use hickory_proto::rr::Name;
 use thiserror::Error;
 
-use super::dns::wire::{Role, WireError, ask};
+pub use self::look::Look;
+pub use self::sight::{Seen, Sight};
 use crate::config::Dns;
-use crate::host::Host;
 
-/// CNAMEs and delegations followed for one name.
-const MAX_HOPS: usize = 8;
 /// Between two rounds at first; it grows by half each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// Between two rounds at most.
@@ -46,6 +41,8 @@ pub enum PropagationError {
         name: String,
         /// What the servers said.
         reason: String,
+        /// Whether they said that there is none, rather than nothing.
+        certain: bool,
     },
     /// The zone's servers have no addresses.
     #[error("the DNS zone `{zone}` has no reachable name server: {reason}")]
@@ -61,7 +58,7 @@ pub enum PropagationError {
     )]
     Loop(String),
     /// Not seen in time.
-    #[error("the TXT record `{name}` was not visible everywhere after {} s: {state}", waited.as_secs())]
+    #[error("the TXT record `{name}` was not visible everywhere after {} s: {state}{}", waited.as_secs(), hint(view.as_deref(), *dead))]
     NotVisible {
         /// The record's name.
         name: String,
@@ -69,7 +66,33 @@ pub enum PropagationError {
         waited: Duration,
         /// What each server that lacks it says.
         state: String,
+        /// What the zone above says of the servers, if that is not what the resolvers said.
+        view: Option<String>,
+        /// Whether nothing but servers that do not answer stood in the way.
+        dead: bool,
     },
+}
+
+impl PropagationError {
+    /// Whether another try is of no use before somebody changes DNS or the configuration.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::Loop(_) => true,
+            Self::NoZone { certain, .. } => *certain,
+            Self::NoServers { .. } | Self::NotVisible { .. } => false,
+        }
+    }
+}
+
+fn hint(view: Option<&str>, dead: bool) -> String {
+    match view {
+        Some(view) => format!(
+            "; {view}\nhint: this machine sees an internal view of the zone; set `resolvers` in [acme.dns] to public ones"
+        ),
+        None if dead => "\nhint: `allow_dead_ns = true` in [acme.dns] passes over name servers that do not answer".to_owned(),
+        None => String::new(),
+    }
 }
 
 /// A name server of a zone.
@@ -117,6 +140,7 @@ pub struct Propagation {
     zone: Option<Name>,
     floor: Duration,
     timeout: Duration,
+    allow_dead: bool,
     /// 53, but for tests.
     port: u16,
 }
@@ -139,41 +163,15 @@ impl Propagation {
             zone: zone.map(absolute),
             floor: config.propagation_floor,
             timeout: config.propagation_timeout,
-            port: 53,
+            allow_dead: config.allow_dead_ns,
+            port: config.port,
         }
     }
 
-    /// Finds the name, zone and servers of a domain's `_acme-challenge` record.
-    ///
-    /// # Errors
-    /// [`PropagationError`].
-    pub async fn locate(&self, domain: &Host) -> Result<Place, PropagationError> {
-        self.locate_name(&format!("_acme-challenge.{domain}")).await
-    }
-
-    /// Finds the name, zone and servers of a record by its name, which has no trailing dot.
-    ///
-    /// # Errors
-    /// [`PropagationError`].
-    pub async fn locate_name(&self, owner: &str) -> Result<Place, PropagationError> {
-        let start = format!("{owner}.");
-        let no_zone = |reason: String| PropagationError::NoZone {
-            name: start.clone(),
-            reason,
-        };
-        let mut fqdn = Name::from_ascii(&start).map_err(|error| no_zone(error.to_string()))?;
-        let mut seen = BTreeSet::new();
-        for _hop in 0..MAX_HOPS {
-            if !seen.insert(fqdn.to_lowercase()) {
-                break;
-            }
-            let mut place = self.zone_of(&fqdn).await?;
-            match self.descend(&mut place).await {
-                Some(alias) => fqdn = absolute(alias),
-                None => return Ok(place),
-            }
-        }
-        Err(PropagationError::Loop(text(&fqdn)))
+    /// Who is asked to find out.
+    #[must_use]
+    pub fn resolvers(&self) -> &[SocketAddr] {
+        &self.resolvers
     }
 
     /// Waits until every authoritative server gives all `values`, and the configured floor has passed.
@@ -189,9 +187,10 @@ impl Propagation {
         let mut pause = FIRST_PAUSE;
         let mut good = false;
         loop {
-            let missing = self.round(place, values).await;
+            let sights = self.sights(place, values).await;
+            let lacks = sight::lacks(&sights);
             let waited = start.elapsed();
-            if missing.is_empty() {
+            if lacks.is_empty() {
                 // Servers that the operator named are asked directly, so one round tells all.
                 if (good || !self.nameservers.is_empty()) && waited >= self.floor {
                     return Ok(waited);
@@ -206,305 +205,28 @@ impl Propagation {
                 continue;
             }
             good = false;
+            let dead = lacks.iter().all(|lack| lack.dead);
+            let state: Vec<&str> = lacks.iter().map(|lack| lack.text.as_str()).collect();
+            let state = state.join("; ");
             if waited >= self.timeout {
+                let shown = sights.iter().any(|sight| sight.seen == Seen::All);
+                if dead && shown && self.allow_dead {
+                    tracing::warn!(name = %place.fqdn, state, "name servers that do not answer are passed over (`allow_dead_ns`)");
+                    return Ok(waited);
+                }
                 return Err(PropagationError::NotVisible {
                     name: text(&place.fqdn),
                     waited,
-                    state: missing.join("; "),
+                    state,
+                    view: self.other_view(place).await,
+                    dead: dead && shown,
                 });
             }
-            tracing::debug!(name = %place.fqdn, missing = missing.join("; "), "waiting for DNS");
+            tracing::info!(name = %place.fqdn, waited_s = waited.as_secs(), missing = state, "waiting for DNS");
             tokio::time::sleep(pause).await;
             pause = (pause * 3 / 2).min(LONGEST_PAUSE);
         }
     }
-
-    /// Asks every address of every server once; gives back what is missing where.
-    async fn round(&self, place: &Place, values: &[String]) -> Vec<String> {
-        let asked = place.servers.iter().map(|server| async move {
-            let answers = server.addresses.iter().map(|&address| async move {
-                (
-                    address,
-                    visible(
-                        ask(address, Role::Authority, &place.fqdn, RecordType::TXT).await,
-                        values,
-                    ),
-                )
-            });
-            (server, join_all(answers).await)
-        });
-        let mut missing = Vec::new();
-        for (server, answers) in join_all(asked).await {
-            if answers.is_empty() {
-                missing.push(format!("{}: it has no address", server.name));
-            }
-            let answered = answers
-                .iter()
-                .any(|(_, answer)| !matches!(answer, Visible::Silent(_)));
-            for (address, answer) in answers {
-                match answer {
-                    Visible::Yes => {}
-                    // One address of a name server may be out of our reach (IPv6, say); all of them may not.
-                    Visible::Silent(_) if answered => {}
-                    Visible::Silent(reason) | Visible::No(reason) => {
-                        missing.push(format!("{} ({address}): {reason}", server.name));
-                    }
-                }
-            }
-        }
-        missing
-    }
-
-    async fn zone_of(&self, fqdn: &Name) -> Result<Place, PropagationError> {
-        let configured = self
-            .zone
-            .as_ref()
-            .filter(|zone| zone.zone_of(fqdn))
-            .cloned();
-        if !self.nameservers.is_empty() {
-            let zone = match configured {
-                Some(zone) => Some(zone),
-                // These are authoritative, so the name itself may be asked for.
-                None => self
-                    .walk(fqdn.clone(), fqdn, &self.nameservers, Role::Authority)
-                    .await
-                    .ok(),
-            };
-            let server = NameServer {
-                name: "nameservers".to_owned(),
-                addresses: self.nameservers.clone(),
-            };
-            return Ok(Place {
-                fqdn: fqdn.clone(),
-                zone,
-                delegated: false,
-                servers: vec![server],
-            });
-        }
-        let zone = match configured {
-            Some(zone) => zone,
-            None => {
-                self.walk(fqdn.base_name(), fqdn, &self.resolvers, Role::Recursor)
-                    .await?
-            }
-        };
-        let servers = self.servers_of(&zone).await?;
-        Ok(Place {
-            fqdn: fqdn.clone(),
-            zone: Some(zone),
-            delegated: false,
-            servers,
-        })
-    }
-
-    /// The first name from `from` upwards that has a SOA record of its own.
-    async fn walk(
-        &self,
-        from: Name,
-        fqdn: &Name,
-        servers: &[SocketAddr],
-        role: Role,
-    ) -> Result<Name, PropagationError> {
-        let mut reason = "there is no resolver to ask".to_owned();
-        let mut name = from;
-        while !name.is_root() {
-            match first_answer(servers, role, &name, RecordType::SOA).await {
-                Ok(answer) => {
-                    let own = answer.answers.iter().any(|record| {
-                        record.record_type() == RecordType::SOA && record.name == name
-                    });
-                    if own {
-                        return Ok(name);
-                    }
-                    reason = format!(
-                        "no SOA at or above it; the last answer was {}",
-                        answer.metadata.response_code
-                    );
-                }
-                // "I cannot tell" is not "there is none": the zone above would be the wrong one.
-                Err(error) if role == Role::Recursor => {
-                    reason = format!("`{}`: {error}", text(&name));
-                    break;
-                }
-                // A server that is authoritative below only refuses the names above.
-                Err(error) => reason = error,
-            }
-            name = name.base_name();
-        }
-        Err(PropagationError::NoZone {
-            name: text(fqdn),
-            reason,
-        })
-    }
-
-    async fn servers_of(&self, zone: &Name) -> Result<Vec<NameServer>, PropagationError> {
-        let failed = |reason: String| PropagationError::NoServers {
-            zone: text(zone),
-            reason,
-        };
-        let answer = first_answer(&self.resolvers, Role::Recursor, zone, RecordType::NS)
-            .await
-            .map_err(failed)?;
-        let names: Vec<Name> = answer
-            .answers
-            .iter()
-            .filter_map(|record| match &record.data {
-                RData::NS(ns) => Some(ns.0.clone()),
-                _ => None,
-            })
-            .collect();
-        let servers = join_all(names.iter().map(|name| self.server(name, &[]))).await;
-        if servers.iter().all(|server| server.addresses.is_empty()) {
-            return Err(failed(format!(
-                "{} name servers, none with an address",
-                servers.len()
-            )));
-        }
-        Ok(servers)
-    }
-
-    /// A name server with its addresses, from glue or through the recursors.
-    async fn server(&self, name: &Name, glue: &[(Name, IpAddr)]) -> NameServer {
-        let mut addresses: Vec<IpAddr> = glue
-            .iter()
-            .filter(|(owner, _)| owner == name)
-            .map(|(_, address)| *address)
-            .collect();
-        if addresses.is_empty() {
-            for kind in [RecordType::A, RecordType::AAAA] {
-                if let Ok(answer) = first_answer(&self.resolvers, Role::Recursor, name, kind).await
-                {
-                    addresses.extend(
-                        answer
-                            .answers
-                            .iter()
-                            .filter_map(|record| address(&record.data)),
-                    );
-                }
-            }
-        }
-        let addresses = addresses
-            .into_iter()
-            .map(|address| SocketAddr::new(address, self.port))
-            .collect();
-        NameServer {
-            name: text(name),
-            addresses,
-        }
-    }
-
-    /// Asks the zone's servers for the record itself: goes down delegations in place, gives back a CNAME's target.
-    async fn descend(&self, place: &mut Place) -> Option<Name> {
-        for _hop in 0..MAX_HOPS {
-            let addresses: Vec<SocketAddr> = place
-                .servers
-                .iter()
-                .flat_map(|server| server.addresses.iter().copied())
-                .collect();
-            // A server that does not answer is the business of `wait`, which says so in full.
-            let answer = first_answer(&addresses, Role::Authority, &place.fqdn, RecordType::TXT)
-                .await
-                .ok()?;
-            let alias = answer.answers.iter().find_map(|record| match &record.data {
-                RData::CNAME(target) if record.name == place.fqdn => Some(target.0.clone()),
-                _ => None,
-            });
-            if alias.is_some() {
-                return alias;
-            }
-            let cut = answer
-                .authorities
-                .iter()
-                .find_map(|record| match &record.data {
-                    RData::NS(_) if record.name.zone_of(&place.fqdn) => Some(record.name.clone()),
-                    _ => None,
-                })?;
-            let deeper = place
-                .zone
-                .as_ref()
-                .is_none_or(|zone| zone.zone_of(&cut) && *zone != cut);
-            if answer.metadata.authoritative || !deeper || !self.nameservers.is_empty() {
-                return None;
-            }
-            let glue: Vec<(Name, IpAddr)> = answer
-                .additionals
-                .iter()
-                .filter_map(|record| Some((record.name.clone(), address(&record.data)?)))
-                .collect();
-            let names: Vec<Name> = answer
-                .authorities
-                .iter()
-                .filter_map(|record| match &record.data {
-                    RData::NS(ns) if record.name == cut => Some(ns.0.clone()),
-                    _ => None,
-                })
-                .collect();
-            place.servers = join_all(names.iter().map(|name| self.server(name, &glue))).await;
-            place.zone = Some(cut);
-            place.delegated = true;
-        }
-        None
-    }
-}
-
-/// What one server says of the record.
-enum Visible {
-    Yes,
-    No(String),
-    Silent(String),
-}
-
-fn visible(answer: Result<Message, WireError>, values: &[String]) -> Visible {
-    let answer = match answer {
-        Ok(answer) => answer,
-        Err(error) => return Visible::Silent(error.to_string()),
-    };
-    match answer.metadata.response_code {
-        // NXDOMAIN is "not yet", and so is an answer without data (a wildcard record makes one).
-        ResponseCode::NoError | ResponseCode::NXDomain => {}
-        code => return Visible::No(code.to_string()),
-    }
-    if !answer.metadata.authoritative {
-        return Visible::No("it answers without authority".to_owned());
-    }
-    let found: Vec<String> = answer
-        .answers
-        .iter()
-        .filter_map(|record| match &record.data {
-            RData::TXT(txt) => Some(
-                txt.txt_data
-                    .iter()
-                    .map(|part| String::from_utf8_lossy(part))
-                    .collect(),
-            ),
-            _ => None,
-        })
-        .collect();
-    let missing = values.iter().filter(|value| !found.contains(value)).count();
-    match missing {
-        0 => Visible::Yes,
-        _ => Visible::No(format!("{missing} of {} values missing", values.len())),
-    }
-}
-
-/// The first answer that says something, of servers asked one after the other.
-async fn first_answer(
-    servers: &[SocketAddr],
-    role: Role,
-    name: &Name,
-    kind: RecordType,
-) -> Result<Message, String> {
-    let mut reason = "no server to ask".to_owned();
-    for &server in servers {
-        match ask(server, role, name, kind).await {
-            Ok(answer) => match answer.metadata.response_code {
-                ResponseCode::NoError | ResponseCode::NXDomain => return Ok(answer),
-                code => reason = format!("{server}: {code}"),
-            },
-            Err(error) => reason = error.to_string(),
-        }
-    }
-    Err(reason)
 }
 
 /// The servers of `/etc/resolv.conf`; without it the machine's own.
@@ -520,14 +242,6 @@ fn system_resolvers() -> Vec<SocketAddr> {
         vec![SocketAddr::from(([127, 0, 0, 1], 53))]
     } else {
         found
-    }
-}
-
-fn address(data: &RData) -> Option<IpAddr> {
-    match data {
-        RData::A(address) => Some(IpAddr::V4(address.0)),
-        RData::AAAA(address) => Some(IpAddr::V6(address.0)),
-        _ => None,
     }
 }
 

@@ -59,6 +59,8 @@ pub enum Reason {
     Names,
     /// It comes from another CA than the configuration's.
     Issuer,
+    /// Others know its key.
+    Compromised,
     /// Its time has come.
     Due,
     /// The CA asks for it early.
@@ -73,6 +75,7 @@ impl std::fmt::Display for Reason {
             Self::Missing => "there is no certificate",
             Self::Names => "the certificate lacks a name of the configuration",
             Self::Issuer => "the certificate comes from another CA than the configuration's",
+            Self::Compromised => "others know its key",
             Self::Due => "its renewal time has come",
             Self::Advised => "the CA asks for it",
             Self::Forced => "asked for by the operator",

@@ -107,6 +107,10 @@ pub struct State {
     pub failing_since: Option<UnixTime>,
     /// The last of them, with the time before which there is no other try.
     pub failure: Option<Failure>,
+    /// Those of the other CA, which hold back only tries there.
+    pub others: Vec<Failure>,
+    /// Failures since the last success for which a CA may be to blame: a reason to ask the second one.
+    pub ca_failures: u32,
     /// Failures since this file exists, for counters.
     pub totals: Vec<Total>,
     /// Waits for authoritative servers.
@@ -117,7 +121,7 @@ pub struct State {
     pub clock: Option<Skew>,
     /// Identifiers (RFC 9773) of certificates whose replacement the CA has accepted: not to be named again.
     pub replaced: Vec<String>,
-    /// The directory of the second CA while it stands in for the first.
+    /// The directory of the second CA while it stands in for the first: the last attempt was made there.
     pub fallback: Option<String>,
     /// TXT records that are still to be removed.
     pub debts: usize,
@@ -209,6 +213,17 @@ impl State {
     pub(super) fn fail(&mut self, failure: Failure) {
         self.consecutive_failures = self.consecutive_failures.saturating_add(1);
         self.failing_since.get_or_insert(failure.at);
+        if matches!(
+            failure.class,
+            Class::Transport | Class::Limited | Class::Blocked | Class::Certificate
+        ) {
+            self.ca_failures = self.ca_failures.saturating_add(1);
+        }
+        self.others
+            .retain(|other| other.directory != failure.directory);
+        let last = self.failure.take();
+        self.others
+            .extend(last.filter(|last| last.directory != failure.directory));
         let known = self
             .totals
             .iter_mut()
@@ -226,13 +241,22 @@ impl State {
         self.phase_since = None;
     }
 
+    /// The last failure at a CA since the last success.
+    #[must_use]
+    pub fn failure_at(&self, directory: &str) -> Option<&Failure> {
+        let all = self.failure.iter().chain(&self.others);
+        all.into_iter()
+            .find(|failure| failure.directory == directory)
+    }
+
     /// Notes that a certificate is stored.
     pub(super) fn succeed(&mut self, now: UnixTime) {
         self.last_success = Some(now);
         self.consecutive_failures = 0;
         self.failing_since = None;
         self.failure = None;
-        self.fallback = None;
+        self.others.clear();
+        self.ca_failures = 0;
         self.order = None;
         self.phase = Phase::Idle;
         self.phase_since = None;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use super::cert::change::Reason;
 use super::cert::check::Threshold;
 use super::cert::export::Part;
 use crate::host::Host;
@@ -26,7 +27,7 @@ First steps:
   portico run --config /etc/portico/portico.toml
 
 Exit codes: 0 done or nothing to do; 1 failed; 2 wrong usage or configuration, or an operator is needed;
-75 waiting, try again later."
+75 waiting, try again later. `cert check` answers as a monitoring plugin instead: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN."
 )]
 pub struct Args {
     /// The verb.
@@ -44,6 +45,12 @@ pub enum Verb {
     /// Obtain, look at and import certificates
     #[command(subcommand)]
     Cert(Cert),
+    /// The ACME account: show it, bring one along, give it a new key, end it
+    #[command(subcommand)]
+    Account(Account),
+    /// List the DNS providers, try the configured one, remove what is left in DNS
+    #[command(subcommand)]
+    Dns(Dns),
     /// Serve a sample app on this machine with a certificate made here
     Demo(Demo),
     /// Print the version
@@ -68,7 +75,7 @@ pub struct ConfigFile {
 pub enum Cert {
     /// Obtain the certificates that are missing or due
     Issue(Renew),
-    /// Renew the certificates that are due; run by the timer
+    /// Renew the certificates that are due
     Renew(Renew),
     /// Do what is due, once: renewals, clean-up, a look whether the newest is served; what the timer runs
     ///
@@ -81,6 +88,27 @@ pub enum Cert {
     /// A line for each domain: what is in the store, what is wrong, and what happens next or what to do. Files only, no
     /// network.
     Status(CertStatus),
+    /// Try everything that an order needs, without ordering
+    ///
+    /// State directory, budgets, CA, clock, CAA records, delegation, name servers, and a TXT record of our own that is
+    /// published, seen everywhere and removed. Run it as the renewal's user, with its credentials. Exit code 2 if an order
+    /// would fail.
+    Plan(Plan),
+    /// Make an earlier certificate current
+    ///
+    /// Without `--to`: the newest one before the current that is in its dates and whose key is not compromised. The proxy
+    /// takes it within a second; the next renewal goes on as usual.
+    Rollback(Rollback),
+    /// Revoke a certificate
+    ///
+    /// One that is in service is replaced first, and revoked when the new one is seen to be served. `--now` revokes first.
+    /// With `--reason key-compromise` its key is never served again.
+    Revoke(Revoke),
+    /// Others know the key: a new key and certificate, then revocation of the old one
+    ///
+    /// The old key is never served again. If the old certificate must end at once, whatever is served meanwhile, use
+    /// `cert revoke --current --reason key-compromise --now`.
+    Compromise(OneDomain),
     /// A monitoring plugin: one line with performance data, exit code 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
     ///
     /// Thresholds are parts of the lifetime (`25%`) or durations (`20d`). Whatever `cert status` calls a problem is at
@@ -106,6 +134,12 @@ pub struct Renew {
     /// Also if it is not due, and whatever held it back
     #[arg(long)]
     pub force: bool,
+    /// Go the whole way with a staging CA, real DNS and a state of its own; nothing is installed
+    #[arg(long, conflicts_with = "force")]
+    pub dry_run: bool,
+    /// Let a staging CA's certificate take the place of a real one
+    #[arg(long)]
+    pub allow_staging: bool,
 }
 
 /// Options of `cert status`.
@@ -117,6 +151,121 @@ pub struct CertStatus {
     /// As JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `cert plan`.
+#[derive(Debug, clap::Args)]
+pub struct Plan {
+    /// The configuration.
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// Only this domain
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Option<Host>,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `cert rollback`.
+#[derive(Debug, clap::Args)]
+pub struct Rollback {
+    /// The configuration.
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// Which domain, if there are several
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Option<Host>,
+    /// The generation, as its folder in the store is numbered
+    #[arg(long, value_name = "NUMBER")]
+    pub to: Option<u64>,
+}
+
+/// Options of `cert revoke`.
+#[derive(Debug, clap::Args)]
+pub struct Revoke {
+    /// The configuration.
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// The certificate with this serial number (hexadecimal)
+    #[arg(
+        long,
+        value_name = "HEX",
+        required_unless_present = "current",
+        conflicts_with = "current"
+    )]
+    pub serial: Option<String>,
+    /// The current certificate
+    #[arg(long)]
+    pub current: bool,
+    /// Which domain, if there are several
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Option<Host>,
+    /// Why
+    #[arg(long, value_name = "REASON", default_value = "unspecified")]
+    pub reason: Reason,
+    /// Revoke before there is another certificate
+    #[arg(long)]
+    pub now: bool,
+}
+
+/// Options of `cert compromise`.
+#[derive(Debug, clap::Args)]
+pub struct OneDomain {
+    /// The configuration.
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// Which domain, if there are several
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Option<Host>,
+}
+
+/// What can be done with the ACME account.
+#[derive(Debug, Subcommand)]
+pub enum Account {
+    /// Show URL, contact and key thumbprint; no network
+    Show(AccountShow),
+    /// Take in an account that exists: its key is looked up at the CA
+    ///
+    /// The key is an EC P-256 key as PKCS#8 PEM. The account before is kept as `account.json.before`.
+    Import(AccountImport),
+    /// Give the account a new key; its URL stays
+    Rollover(ConfigFile),
+    /// End the account at the CA, for ever
+    Deactivate(AccountDeactivate),
+}
+
+/// Options of `account show`.
+#[derive(Debug, clap::Args)]
+pub struct AccountShow {
+    /// The configuration.
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `account import`.
+#[derive(Debug, clap::Args)]
+pub struct AccountImport {
+    /// The configuration.
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// The account's key
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+}
+
+/// Options of `account deactivate`.
+#[derive(Debug, clap::Args)]
+pub struct AccountDeactivate {
+    /// The configuration.
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// Yes, for ever
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// Options of `cert reconcile`.
@@ -181,6 +330,42 @@ pub struct Import {
     /// Its key, in PEM
     #[arg(long, value_name = "FILE")]
     pub key: PathBuf,
+}
+
+/// What can be done with DNS.
+#[derive(Debug, Subcommand)]
+pub enum Dns {
+    /// List the providers, and the keys that each needs in its credentials file
+    Providers,
+    /// Add a TXT record, see it at every name server, remove it; no CA is asked
+    Test(DnsTest),
+    /// Remove the TXT records that runs left behind, as the ledger has them
+    Cleanup(DnsCleanup),
+}
+
+/// Options of `dns test`.
+#[derive(Debug, clap::Args)]
+pub struct DnsTest {
+    /// The configuration.
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// Only this domain
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Option<Host>,
+}
+
+/// Options of `dns cleanup`.
+#[derive(Debug, clap::Args)]
+pub struct DnsCleanup {
+    /// The configuration.
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// Only this domain
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Option<Host>,
+    /// Only say what would be removed
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Options of `cert persist-record`.

@@ -1,29 +1,37 @@
-//! `portico cert`: issue, renew, status, check, import, export.
+//! `portico cert`: issue, renew, reconcile, status, check, import, export.
 //!
 //! Each verb takes the checked configuration and says what it did in one line for each domain; what it returns has an
 //! exit code. Parsing of arguments and ending the process are done elsewhere.
 
 pub mod after;
+pub mod change;
 pub mod check;
 pub mod export;
+pub mod plan;
 pub mod status;
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use zeroize::Zeroizing;
 
 use self::after::Aftermath;
+use self::change::ChangeError;
 use self::export::ExportError;
 pub use self::status::{print_status, status};
-use crate::acme::{self, AcmeError, Class, Outcome, Trigger};
+use crate::acme::state::State;
+use crate::acme::{self, AcmeError, Class, Outcome, Request, Trigger, staging};
 use crate::cert::lineage::Lineage;
 use crate::cert::store::file::FileStore;
-use crate::cert::store::{self, StoreError};
+use crate::cert::store::{self, Store, StoreError};
 use crate::clock::UnixTime;
 use crate::config::{CertOrigin, Config};
 use crate::host::Host;
+
+/// The time after which `reconcile` begins no other domain: an order takes minutes, the unit's limit is 25.
+const BUDGET: Duration = Duration::from_secs(15 * 60);
 
 /// How a verb ended, for the exit code. The later wins when several domains ended differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,6 +90,9 @@ pub enum CertError {
          takes the new pair over by itself"
     )]
     NotOurs,
+    /// A rollback or a revocation.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
     /// An export.
     #[error(transparent)]
     Export(#[from] ExportError),
@@ -108,6 +119,7 @@ impl CertError {
             | Self::Read { .. }
             | Self::Root(_)
             | Self::NotOurs
+            | Self::Change(_)
             | Self::Export(_) => Verdict::Blocked,
             Self::Store(_) | Self::Acme(_) | Self::Print(_) | Self::Json(_) => Verdict::Failed,
         }
@@ -133,14 +145,68 @@ pub async fn renew(
     order: Order<'_>,
     out: &mut (dyn Write + Send),
 ) -> Result<Verdict, CertError> {
+    renew_as(config, order.domain, order.trigger.into(), out).await
+}
+
+/// Like [`renew`], with all that can be asked of a run.
+///
+/// # Errors
+/// As [`renew`].
+pub async fn renew_as(
+    config: &Config,
+    domain: Option<&Host>,
+    request: Request,
+    out: &mut (dyn Write + Send),
+) -> Result<Verdict, CertError> {
+    let domains = chosen(config, domain)?;
+    run(config, &domains, request, Duration::MAX, out).await
+}
+
+/// `cert reconcile`: one step for every domain, for the timer. Domains are taken in the order of their last attempt,
+/// and none is begun after [`BUDGET`], so that the unit's time limit cuts no order short and each domain has its turn.
+///
+/// # Errors
+/// [`CertError`] if it cannot begin or cannot print; a failure at the CA is in the verdict.
+pub async fn reconcile(
+    config: &Config,
+    domain: Option<&Host>,
+    out: &mut (dyn Write + Send),
+) -> Result<Verdict, CertError> {
+    let store = FileStore::new(&config.state_dir);
+    let mut domains = chosen(config, domain)?;
+    domains.sort_by_cached_key(|domain| {
+        let state = State::load(&store, domain).unwrap_or_default();
+        state.last_attempt
+    });
+    run(config, &domains, Trigger::Due.into(), BUDGET, out).await
+}
+
+/// One step for each of these domains, one after the other; none is begun after `budget`.
+async fn run(
+    config: &Config,
+    domains: &[Host],
+    request: Request,
+    budget: Duration,
+    out: &mut (dyn Write + Send),
+) -> Result<Verdict, CertError> {
     if matches!(config.certs, CertOrigin::Files(_)) {
         return Err(CertError::NotOurs);
     }
+    let start = Instant::now();
     let store = FileStore::new(&config.state_dir);
     let mut verdict = Verdict::Fine;
     let mut aftermath = Aftermath::new(config, &store);
-    for domain in &chosen(config, order.domain)? {
-        let ended = Box::pin(acme::renew(config, &store, domain, order.trigger, out)).await;
+    for domain in domains {
+        if start.elapsed() > budget {
+            let minutes = budget.as_secs() / 60;
+            writeln!(
+                out,
+                "{domain}: left for the next run, this one has taken {minutes} min"
+            )?;
+            verdict = verdict.max(Verdict::Waiting);
+            continue;
+        }
+        let ended = Box::pin(acme::renew(config, &store, domain, request, out)).await;
         let happened = after::happened(&ended);
         let (line, one) = describe(domain, ended);
         writeln!(out, "{line}")?;
@@ -148,6 +214,52 @@ pub async fn renew(
         verdict = verdict.max(one).max(told);
     }
     aftermath.finish().await;
+    Ok(verdict)
+}
+
+/// `cert renew --dry-run`: the whole way with a staging CA, real DNS and a state of its own below the state directory;
+/// what is issued is thrown away and nothing in service is touched. The account at the staging CA is kept.
+///
+/// # Errors
+/// [`CertError`] if it cannot begin or cannot print; a failure at the CA is in the verdict.
+pub async fn dry_run(
+    config: &Config,
+    domain: Option<&Host>,
+    out: &mut (dyn Write + Send),
+) -> Result<Verdict, CertError> {
+    let mut rehearsal = config.clone();
+    rehearsal.state_dir = config.state_dir.join("dry-run");
+    rehearsal.acme.fallback = None;
+    match staging::of(&config.acme.directory) {
+        Some(directory) => {
+            directory.clone_into(&mut rehearsal.acme.directory);
+            // A production account's binding has no meaning there.
+            rehearsal.acme.eab = None;
+        }
+        None if staging::is_directory(&config.acme.directory) => {}
+        None => writeln!(
+            out,
+            "no staging CA is known for `{0}`: the rehearsal orders from it, and its limits count",
+            config.acme.directory
+        )?,
+    }
+    let request = Request {
+        trigger: Trigger::Force,
+        allow_staging: true,
+    };
+    let store = FileStore::new(&rehearsal.state_dir);
+    let mut verdict = Verdict::Fine;
+    for domain in &chosen(config, domain)? {
+        let ended = Box::pin(acme::renew(&rehearsal, &store, domain, request, out)).await;
+        let (line, one) = describe(domain, ended);
+        writeln!(out, "{line}")?;
+        verdict = verdict.max(one);
+        // Kept while DNS has records of ours: the next rehearsal removes them.
+        if store.debts(domain)?.is_empty() {
+            store.forget(domain)?;
+        }
+    }
+    writeln!(out, "dry run: nothing was installed")?;
     Ok(verdict)
 }
 
@@ -223,14 +335,14 @@ pub fn import(
     Ok(())
 }
 
-fn read(path: &Path) -> Result<String, CertError> {
+pub(super) fn read(path: &Path) -> Result<String, CertError> {
     std::fs::read_to_string(path).map_err(|error| CertError::Read {
         path: path.display().to_string(),
         error,
     })
 }
 
-fn chosen(config: &Config, domain: Option<&Host>) -> Result<Vec<Host>, CertError> {
+pub(super) fn chosen(config: &Config, domain: Option<&Host>) -> Result<Vec<Host>, CertError> {
     let all = || Lineage::all(config).into_iter().map(|lineage| lineage.name);
     let chosen: Vec<Host> = all()
         .filter(|known| domain.is_none_or(|domain| domain == known))

@@ -2,30 +2,52 @@
 
 use std::io::stdout;
 
-use super::args::{Cert, CertCheck, CertStatus, ConfigFile, Export, Import, PersistRecord};
+use super::args::{Cert, CertCheck, CertStatus, ConfigFile, Export, Import, PersistRecord, Renew};
+use super::cert::change::{self, Revocation};
 use super::cert::check::{self, Answer};
 use super::cert::export::{self, To};
-use super::cert::{self, CertError, Order, Verdict};
+use super::cert::plan;
+use super::cert::{self, CertError, Verdict};
 use super::persist::{self, Wish};
 use super::{Exit, complain, load, say};
-use crate::acme::Trigger;
+use crate::acme::{Request, Trigger};
 use crate::clock::UnixTime;
 use crate::config::Config;
-use crate::host::Host;
 
 /// Runs a verb.
 pub(super) fn run(verb: &Cert) -> Exit {
     match verb {
-        Cert::Issue(options) | Cert::Renew(options) => {
-            let trigger = if options.force {
-                Trigger::Force
-            } else {
-                Trigger::Due
-            };
-            renew(&options.file, options.domain.as_ref(), trigger)
-        }
-        Cert::Reconcile(options) => renew(&options.file, options.domain.as_ref(), Trigger::Due),
+        Cert::Issue(options) | Cert::Renew(options) => renew(options),
+        Cert::Reconcile(options) => with_config(&options.file, |config| {
+            refuse_foreign_root(config)?;
+            block_on(cert::reconcile(
+                config,
+                options.domain.as_ref(),
+                &mut stdout(),
+            ))
+        }),
         Cert::Status(options) => status(options),
+        Cert::Rollback(options) => changing(&options.file, |config| {
+            let domain = options.domain.as_ref();
+            block_on(change::rollback(config, domain, options.to, &mut stdout()))
+        }),
+        Cert::Revoke(options) => changing(&options.file, |config| {
+            let revocation = Revocation {
+                serial: options.serial.as_deref(),
+                domain: options.domain.as_ref(),
+                reason: options.reason,
+                now: options.now,
+            };
+            block_on(change::revoke(config, revocation, &mut stdout()))
+        }),
+        Cert::Compromise(options) => changing(&options.file, |config| {
+            let domain = options.domain.as_ref();
+            block_on(change::compromise(config, domain, &mut stdout()))
+        }),
+        Cert::Plan(options) => changing(&options.file, |config| {
+            let domain = options.domain.as_ref();
+            block_on(plan::plan(config, domain, options.json, &mut stdout()))
+        }),
         Cert::Check(options) => check(options),
         Cert::Export(options) => export(options),
         Cert::Import(options) => import(options),
@@ -33,16 +55,41 @@ pub(super) fn run(verb: &Cert) -> Exit {
     }
 }
 
-fn renew(file: &ConfigFile, domain: Option<&Host>, trigger: Trigger) -> Exit {
+fn renew(options: &Renew) -> Exit {
+    with_config(&options.file, |config| {
+        refuse_foreign_root(config)?;
+        let trigger = if options.force {
+            Trigger::Force
+        } else {
+            Trigger::Due
+        };
+        let domain = options.domain.as_ref();
+        if options.dry_run {
+            return block_on(cert::dry_run(config, domain, &mut stdout()));
+        }
+        let request = Request {
+            trigger,
+            allow_staging: options.allow_staging,
+        };
+        block_on(cert::renew_as(config, domain, request, &mut stdout()))
+    })
+}
+
+/// A verb that writes into the store.
+pub(super) fn changing(
+    file: &ConfigFile,
+    verb: impl FnOnce(&Config) -> Result<Verdict, CertError>,
+) -> Exit {
     with_config(file, |config| {
         refuse_foreign_root(config)?;
-        let order = Order { domain, trigger };
-        block_on(cert::renew(config, order, &mut stdout()))
+        verb(config)
     })
 }
 
 /// Runs a future on a runtime of its own.
-fn block_on<T>(future: impl Future<Output = Result<T, CertError>>) -> Result<T, CertError> {
+pub(super) fn block_on<T>(
+    future: impl Future<Output = Result<T, CertError>>,
+) -> Result<T, CertError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -127,7 +174,7 @@ fn persist_record(options: &PersistRecord) -> Exit {
 }
 
 /// Files that root writes into the renewal user's store could be read neither by it nor by the proxy.
-fn refuse_foreign_root(config: &Config) -> Result<(), CertError> {
+pub(super) fn refuse_foreign_root(config: &Config) -> Result<(), CertError> {
     use std::os::unix::fs::MetadataExt;
     let owner = std::fs::metadata(&config.state_dir).map_or(0, |meta| meta.uid());
     if rustix::process::geteuid().is_root() && owner != 0 {
@@ -136,7 +183,7 @@ fn refuse_foreign_root(config: &Config) -> Result<(), CertError> {
     Ok(())
 }
 
-fn with_config(
+pub(super) fn with_config(
     file: &ConfigFile,
     verb: impl FnOnce(&Config) -> Result<Verdict, CertError>,
 ) -> Exit {

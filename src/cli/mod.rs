@@ -3,12 +3,14 @@
 //! Each verb returns an [`Exit`]; only `main` ends the process. Messages for people go to standard output, errors to
 //! standard error with a `hint:` where there is one.
 
+mod account;
 pub mod args;
 pub mod cert;
 mod certs;
 pub mod check;
 mod daemon;
 pub mod demo;
+mod dns;
 pub mod persist;
 pub mod run;
 
@@ -55,6 +57,8 @@ pub fn run(args: Args) -> Exit {
         Verb::Run(options) => run::run(&options),
         Verb::Check(options) => check::check(&options),
         Verb::Cert(verb) => certs::run(&verb),
+        Verb::Account(verb) => account::run(&verb),
+        Verb::Dns(verb) => dns::run(&verb),
         Verb::Demo(options) => demo::start::demo(&options),
         Verb::Version => {
             say(concat!("portico ", env!("CARGO_PKG_VERSION")));

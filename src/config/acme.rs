@@ -11,6 +11,7 @@ use super::dns::{Dns, DnsProvider};
 use super::files::CertOrigin;
 use super::problem::Flaw;
 use super::reader::Reader;
+use super::secret::CredentialSource;
 use super::value;
 use crate::host::Host;
 
@@ -35,6 +36,56 @@ pub struct Acme {
     pub deploy_probe: DeployProbe,
     /// How DNS is asked and changed. Default: none, which is an error unless `run = "off"` or no challenge needs it.
     pub dns: Option<Dns>,
+    /// How the account is bound to one that the operator has with the CA (RFC 8555 §7.3.4). Default: none.
+    pub eab: Option<Eab>,
+    /// A second CA, asked when the first one fails for long. Default: none.
+    pub fallback: Option<Ca>,
+}
+
+/// A certificate authority and how to be its client.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ca {
+    /// Its directory URL.
+    pub directory: String,
+    /// Contact given to it.
+    pub email: Option<String>,
+    /// Extra root certificates (PEM) for the connection to it.
+    pub ca_file: Option<PathBuf>,
+    /// Certificate profile to ask for.
+    pub profile: Option<String>,
+    /// External account binding.
+    pub eab: Option<Eab>,
+}
+
+/// External account binding: an account that the operator has with the CA by other means.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Eab {
+    /// The key identifier that the CA gave.
+    pub kid: String,
+    /// An ini file with the HMAC key, base64url, as `eab_hmac_key`.
+    pub key_file: CredentialSource,
+}
+
+impl Acme {
+    /// The first CA.
+    #[must_use]
+    pub fn first(&self) -> Ca {
+        Ca {
+            directory: self.directory.clone(),
+            email: self.email.clone(),
+            ca_file: self.ca_file.clone(),
+            profile: self.profile.clone(),
+            eab: self.eab.clone(),
+        }
+    }
+
+    /// The CAs: the first one, and the second if there is one.
+    #[must_use]
+    pub fn cas(&self) -> Vec<Ca> {
+        std::iter::once(self.first())
+            .chain(self.fallback.clone())
+            .collect()
+    }
 }
 
 /// Where the renewal looks whether a new certificate is really served.
@@ -81,6 +132,8 @@ impl Default for Acme {
             on_event: None,
             deploy_probe: DeployProbe::Listener,
             dns: None,
+            eab: None,
+            fallback: None,
         }
     }
 }
@@ -150,6 +203,8 @@ impl Acme {
              address, or `off`",
             parse_deploy_probe,
         );
+        acme.eab = Eab::read(reader, "acme.eab");
+        acme.fallback = Ca::read_fallback(reader);
         acme.dns = Dns::read(reader, acme.challenge);
         if clear
             && acme.run != AcmeRun::Off
@@ -161,6 +216,90 @@ impl Acme {
         }
         acme
     }
+}
+
+impl Ca {
+    /// `[acme.fallback]`; none without a directory.
+    fn read_fallback(reader: &mut Reader<'_>) -> Option<Self> {
+        let mut section = reader.section("acme.fallback");
+        let directory = section.maybe_text(
+            "directory",
+            "none",
+            "Directory URL of a second CA, asked when the first one fails for six hours or a sixth of the lifetime is \
+             left",
+            parse_directory,
+        );
+        let email = section.maybe_text(
+            "email",
+            "none",
+            "Contact given to the second CA",
+            parse_email,
+        );
+        let ca_file = section.maybe_path(
+            "ca_file",
+            "none",
+            "Extra root certificates (PEM) for the connection to the second CA",
+        );
+        let profile = section.maybe_text(
+            "profile",
+            "the CA's own choice",
+            "Certificate profile to ask the second CA for",
+            parse_profile,
+        );
+        let others = ["email", "ca_file", "profile"];
+        if others.iter().any(|key| section.has(key)) && !section.has("directory") {
+            section.missing(
+                "directory",
+                "write the second CA's directory URL, or remove the section",
+            );
+        }
+        let eab = Eab::read(reader, "acme.fallback.eab");
+        Some(Self {
+            directory: directory?,
+            email,
+            ca_file,
+            profile,
+            eab,
+        })
+    }
+}
+
+impl Eab {
+    fn read(reader: &mut Reader<'_>, name: &'static str) -> Option<Self> {
+        let mut section = reader.section(name);
+        let base = section.base();
+        let kid = section.maybe_text(
+            "kid",
+            "none",
+            "Key identifier of the external account, for CAs that want one (ZeroSSL, Google Trust Services)",
+            parse_kid,
+        );
+        let key_file = section.maybe_text(
+            "key_file",
+            "required with `kid`",
+            "The ini file (mode 0600) with `eab_hmac_key`, the key that the CA gave, or `credential:NAME`",
+            |text| CredentialSource::parse(text, base),
+        );
+        for (key, other) in [("kid", "key_file"), ("key_file", "kid")] {
+            if section.has(other) && !section.has(key) {
+                section.missing(key, "the CA gives both; write both, or remove the section");
+            }
+        }
+        Some(Self {
+            kid: kid?,
+            key_file: key_file?,
+        })
+    }
+}
+
+fn parse_kid(text: &str) -> Result<String, Flaw> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Flaw::new(
+            "not a key identifier",
+            "copy it from the CA's page, without spaces",
+        ));
+    }
+    Ok(text.to_owned())
 }
 
 fn parse_email(text: &str) -> Result<String, Flaw> {

@@ -1,15 +1,21 @@
 //! `[acme.dns]`: how the TXT records of DNS-01 are published.
 
+mod own_keys;
+mod services;
+
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use self::own_keys::{check_own_keys, parse_endpoint, read_hooks};
 use super::certificates::Challenge;
 use super::problem::Flaw;
 use super::reader::Reader;
 use super::secret::CredentialSource;
 use super::section::Section;
 use super::value;
+
+pub use self::services::{Client, SERVICES, Service, Tested, Values};
 
 /// How the TXT records of DNS-01 are published.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,11 +28,15 @@ pub struct Dns {
     pub propagation_floor: Duration,
     /// Waited at most for all authoritative servers to show the records. Default `120s`.
     pub propagation_timeout: Duration,
+    /// Whether a name server that no address of answers is passed over once the timeout is reached. Default `false`.
+    pub allow_dead_ns: bool,
     /// Resolvers used to find the authoritative servers. Default: empty, the system's.
     pub resolvers: Vec<SocketAddr>,
     /// Authoritative servers to ask, in place of those that are found through the resolvers: for a hidden primary, a
     /// split view, or a test. Default: empty.
     pub nameservers: Vec<SocketAddr>,
+    /// The port of the servers that are found: 53. No key sets it; tests do, whose servers cannot have that port.
+    pub port: u16,
 }
 
 /// The ways to publish a TXT record.
@@ -45,15 +55,36 @@ pub enum DnsProvider {
         /// The name that the delegation's NS record points to, answered in SOA and NS. Default: none, `ns.` + zone.
         name_server: Option<String>,
     },
-    /// `"digitalocean"`: the API; `credentials` names an ini file with `dns_digitalocean_token`.
-    DigitalOcean {
+    /// `"acme-dns"`: a server of the acme-dns project; `credentials` names the JSON file of its clients.
+    AcmeDns {
+        /// The JSON file.
+        credentials: CredentialSource,
+        /// The server's URL, for files that do not name it.
+        endpoint: Option<String>,
+    },
+    /// `"httpreq"`: lego's JSON over HTTP; `credentials` names an ini file with `httpreq_endpoint`.
+    HttpReq {
         /// The ini file.
         credentials: CredentialSource,
     },
-    /// `"exec"`: a hook of the operator's, called with certbot's variables.
+    /// A hosted service that the `dns-update` library knows; `credentials` names an ini file with the service's keys.
+    Hosted {
+        /// Which.
+        service: &'static Service,
+        /// The file.
+        credentials: CredentialSource,
+    },
+    /// `"exec"` with `hook = "lego"`: a hook of the operator's, called as lego calls it.
     Exec {
         /// Program and arguments.
         command: Vec<String>,
+    },
+    /// `"exec"` with `hook = "certbot"`: hooks of the operator's, called as certbot calls them.
+    CertbotHook {
+        /// What `--manual-auth-hook` would name: program and arguments.
+        auth: Vec<String>,
+        /// What `--manual-cleanup-hook` would name.
+        cleanup: Vec<String>,
     },
     /// `"manual"`: the record is printed and a person publishes it.
     Manual,
@@ -61,34 +92,23 @@ pub enum DnsProvider {
     None,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ProviderName {
-    None,
-    Rfc2136,
-    Responder,
-    DigitalOcean,
-    Exec,
-    Manual,
+impl DnsProvider {
+    /// The file that holds its secrets, if it has any.
+    #[must_use]
+    pub fn credentials(&self) -> Option<&CredentialSource> {
+        match self {
+            Self::Rfc2136 { credentials }
+            | Self::AcmeDns { credentials, .. }
+            | Self::HttpReq { credentials }
+            | Self::Hosted { credentials, .. } => Some(credentials),
+            Self::Responder { .. }
+            | Self::Exec { .. }
+            | Self::CertbotHook { .. }
+            | Self::Manual
+            | Self::None => None,
+        }
+    }
 }
-
-const PROVIDERS: &[(&str, ProviderName)] = &[
-    ("rfc2136", ProviderName::Rfc2136),
-    ("responder", ProviderName::Responder),
-    ("digitalocean", ProviderName::DigitalOcean),
-    ("exec", ProviderName::Exec),
-    ("manual", ProviderName::Manual),
-];
-
-/// The keys that only some providers have.
-const OWN_KEYS: &[(&str, &[ProviderName])] = &[
-    (
-        "credentials",
-        &[ProviderName::Rfc2136, ProviderName::DigitalOcean],
-    ),
-    ("listen", &[ProviderName::Responder]),
-    ("name_server", &[ProviderName::Responder]),
-    ("command", &[ProviderName::Exec]),
-];
 
 const PROPAGATION: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
@@ -100,8 +120,10 @@ impl Default for Dns {
             zone: None,
             propagation_floor: Duration::ZERO,
             propagation_timeout: Duration::from_secs(120),
+            allow_dead_ns: false,
             resolvers: Vec::new(),
             nameservers: Vec::new(),
+            port: 53,
         }
     }
 }
@@ -111,16 +133,16 @@ impl Dns {
     pub(super) fn read(reader: &mut Reader<'_>, challenge: Challenge) -> Option<Self> {
         let mut section = reader.section("acme.dns");
         let base = section.base();
-        let provider = section.maybe_choice(
+        let service = section.maybe_text(
             "provider",
             "required for `dns-01` and `dns-account-01` unless `acme.run = \"off\"`",
-            PROVIDERS,
-            "How TXT records are published: `rfc2136`, `responder`, `digitalocean`, `exec` or `manual`",
+            "How TXT records are published: `rfc2136`, `responder`, `acme-dns`, `httpreq`, `exec`, `manual` or a hosted service; `portico dns providers` lists all",
+            parse_provider,
         );
         let credentials = section.maybe_text(
             "credentials",
-            "required for `rfc2136` and `digitalocean`",
-            "The ini file with the secrets (mode 0600), or `credential:NAME` for one that systemd passes",
+            "required for most providers",
+            "The file with the secrets (mode 0600), or `credential:NAME` for one that systemd passes",
             |text| CredentialSource::parse(text, base),
         );
         let zone = section.maybe_text(
@@ -143,52 +165,90 @@ impl Dns {
             PROPAGATION,
             "Longest wait for all authoritative servers to show the records",
         );
-        let (resolvers, nameservers) = read_servers(&mut section);
-        let (listen, name_server) = read_responder(&mut section);
-        let command = section.maybe_command(
-            "command",
-            "required for `exec`",
-            "The hook that `exec` calls: a program, or a list of program and arguments",
-            "write `command = [\"/usr/local/bin/dns-hook\", \"--flag\"]`",
+        let mut allow_dead_ns = false;
+        section.flag(
+            "allow_dead_ns",
+            &mut allow_dead_ns,
+            "Whether a name server without any address that answers is passed over at the timeout, with a warning",
         );
+        let (resolvers, nameservers) = read_servers(&mut section);
+        let responder = read_responder(&mut section);
+        let endpoint = section.maybe_text(
+            "endpoint",
+            "as the credentials file says",
+            "The server's URL, for `acme-dns`",
+            parse_endpoint,
+        );
+        let hooks = read_hooks(&mut section);
         if !section.is_present() {
             return None;
         }
-        let provider = match provider {
-            Some(provider) => provider,
-            None if section.has("provider") => return None,
-            None if !challenge.needs_provider() => ProviderName::None,
-            None => {
-                let hint = "write `provider = \"digitalocean\"` or another one below `[acme.dns]`";
-                section.missing("provider", hint);
-                return None;
-            }
-        };
-        check_own_keys(&mut section, provider);
-        let provider = match provider {
-            ProviderName::Rfc2136 => DnsProvider::Rfc2136 {
-                credentials: credentials?,
+        if service.is_none() && section.has("provider") {
+            return None;
+        }
+        if service.is_none() && challenge.needs_provider() {
+            let hint = "write `provider = \"digitalocean\"` or another one below `[acme.dns]`";
+            section.missing("provider", hint);
+            return None;
+        }
+        check_own_keys(&mut section, service);
+        let provider = match service {
+            None => DnsProvider::None,
+            Some(service) => match service.name {
+                "responder" => responder,
+                "exec" => hooks?,
+                "manual" => DnsProvider::Manual,
+                _ => with_credentials(service, credentials?, endpoint),
             },
-            ProviderName::DigitalOcean => DnsProvider::DigitalOcean {
-                credentials: credentials?,
-            },
-            ProviderName::Responder => DnsProvider::Responder {
-                listen,
-                name_server,
-            },
-            ProviderName::Exec => DnsProvider::Exec { command: command? },
-            ProviderName::Manual => DnsProvider::Manual,
-            ProviderName::None => DnsProvider::None,
         };
         Some(Self {
             provider,
             zone,
             propagation_floor: Duration::from_secs(propagation_seconds),
             propagation_timeout,
+            allow_dead_ns,
             resolvers,
             nameservers,
+            port: 53,
         })
     }
+}
+
+/// One of the providers that read a file.
+fn with_credentials(
+    service: &'static Service,
+    credentials: CredentialSource,
+    endpoint: Option<String>,
+) -> DnsProvider {
+    match service.name {
+        "rfc2136" => DnsProvider::Rfc2136 { credentials },
+        "acme-dns" => DnsProvider::AcmeDns {
+            credentials,
+            endpoint,
+        },
+        "httpreq" => DnsProvider::HttpReq { credentials },
+        _ => DnsProvider::Hosted {
+            service,
+            credentials,
+        },
+    }
+}
+
+/// A provider's name.
+fn parse_provider(text: &str) -> Result<&'static Service, Flaw> {
+    let choices: Vec<(&str, &'static Service)> = SERVICES
+        .iter()
+        .map(|service| (service.name, service))
+        .collect();
+    value::choose(text, &choices).map_err(|flaw| match flaw.hint.starts_with("write ") {
+        true => flaw,
+        // Too many to be listed.
+        false => Flaw::new(
+            flaw.message,
+            "`portico dns providers` lists them; for any other service write a hook (`provider = \"exec\"`) or \
+             delegate to `provider = \"responder\"`",
+        ),
+    })
 }
 
 /// Who is asked: to find the authoritative servers, and in their place.
@@ -211,7 +271,7 @@ fn read_servers(section: &mut Section<'_, '_>) -> (Vec<SocketAddr>, Vec<SocketAd
 }
 
 /// The keys of `responder`: where it answers, and its own name.
-fn read_responder(section: &mut Section<'_, '_>) -> (Vec<SocketAddr>, Option<String>) {
+fn read_responder(section: &mut Section<'_, '_>) -> DnsProvider {
     let mut listen = vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 53))];
     section.list(
         "listen",
@@ -229,7 +289,10 @@ fn read_responder(section: &mut Section<'_, '_>) -> (Vec<SocketAddr>, Option<Str
         "The name that the delegation's NS record points to, for `responder`",
         value::dns_name,
     );
-    (listen, name_server)
+    DnsProvider::Responder {
+        listen,
+        name_server,
+    }
 }
 
 /// An address; port 53 if it has none.
@@ -239,41 +302,4 @@ fn parse_resolver(text: &str) -> Result<SocketAddr, Flaw> {
         .map(|address| SocketAddr::new(address, 53));
     let address = address.or_else(|_with_port| text.parse());
     address.map_err(|_neither| Flaw::new("not an address", "write `9.9.9.9` or `9.9.9.9:53`"))
-}
-
-/// Refuses keys of other providers and asks for the ones that this provider needs.
-fn check_own_keys(section: &mut Section<'_, '_>, provider: ProviderName) {
-    let word = |provider| {
-        PROVIDERS
-            .iter()
-            .find(|(_, known)| *known == provider)
-            .map_or("", |(word, _)| *word)
-    };
-    for (key, owners) in OWN_KEYS {
-        if section.has(key) && !owners.contains(&provider) {
-            let message = format!(
-                "the key has no use with `provider = \"{}\"`",
-                word(provider)
-            );
-            let owners: Vec<String> = owners
-                .iter()
-                .map(|owner| format!("`provider = \"{}\"`", word(*owner)))
-                .collect();
-            let hint = format!("remove it, or set {}", owners.join(" or "));
-            section.refuse(key, &message, &hint);
-        }
-    }
-    let needed = match provider {
-        ProviderName::Rfc2136 | ProviderName::DigitalOcean => Some((
-            "credentials",
-            "write `credentials = \"credential:dns\"` for the one that systemd passes, or a path to a file of mode 0600",
-        )),
-        ProviderName::Exec => Some(("command", "write `command = \"/usr/local/bin/dns-hook\"`")),
-        ProviderName::Responder | ProviderName::Manual | ProviderName::None => None,
-    };
-    if let Some((key, hint)) = needed
-        && !section.has(key)
-    {
-        section.missing(key, hint);
-    }
 }

@@ -31,9 +31,9 @@ mod tests;
 
 use std::path::PathBuf;
 
-pub use self::acme::{Acme, AcmeRun, DeployProbe};
+pub use self::acme::{Acme, AcmeRun, Ca, DeployProbe, Eab};
 pub use self::certificates::{Certificate, Challenge};
-pub use self::dns::{Dns, DnsProvider};
+pub use self::dns::{Client as DnsClient, Dns, DnsProvider, SERVICES, Service, Tested, Values};
 pub use self::file::{ConfigError, reference, reference_markdown};
 pub use self::files::{CertOrigin, PairFiles};
 pub use self::http::{Hsts, Http};

@@ -80,6 +80,22 @@ impl CredentialSource {
         self.read_with(credentials_directory().as_deref())
     }
 
+    /// Reads a file of another form than ini, with the same care.
+    ///
+    /// # Errors
+    /// [`SecretError`].
+    pub fn read_text(&self) -> Result<Secret, SecretError> {
+        let directory = credentials_directory();
+        let path = match (self, &directory) {
+            (Self::File(path), _) => path.clone(),
+            (Self::Systemd(name), Some(directory)) => directory.join(name),
+            (Self::Systemd(name), None) => {
+                return Err(SecretError::NoDirectory { name: name.clone() });
+            }
+        };
+        read_guarded(&path, directory.as_deref()).map(Secret)
+    }
+
     /// Where the file is; `None` if systemd passes no credentials to this process.
     #[must_use]
     pub fn path(&self) -> Option<PathBuf> {
@@ -182,40 +198,7 @@ impl Credentials {
     }
 
     fn read_with(path: &Path, directory: Option<&Path>) -> Result<Self, SecretError> {
-        let failed = |source| SecretError::Read {
-            path: path.to_owned(),
-            source,
-        };
-        let kind = std::fs::metadata(path).map_err(failed)?;
-        if !kind.is_file() {
-            // Not opened: to open a FIFO would wait for ever.
-            return Err(SecretError::Kind {
-                path: path.to_owned(),
-            });
-        }
-        let file = File::open(path).map_err(failed)?;
-        // Asked of the open file, so that it cannot be exchanged between the check and the reading.
-        let metadata = file.metadata().map_err(failed)?;
-        let mode = metadata.mode() & 0o7777;
-        if mode & 0o077 != 0 && !directory.is_some_and(|directory| is_below(path, directory)) {
-            return Err(SecretError::Mode {
-                path: path.to_owned(),
-                mode,
-            });
-        }
-        if !metadata.is_file() || metadata.len() > LARGEST {
-            return Err(SecretError::Kind {
-                path: path.to_owned(),
-            });
-        }
-        // The whole room at once, so that growing leaves no copies behind.
-        let mut text = Zeroizing::new(String::with_capacity(
-            usize::try_from(LARGEST).unwrap_or(0) + 1,
-        ));
-        file.take(LARGEST)
-            .read_to_string(&mut text)
-            .map_err(failed)?;
-        Self::parse(path, &text)
+        Self::parse(path, &read_guarded(path, directory)?)
     }
 
     fn parse(path: &Path, text: &str) -> Result<Self, SecretError> {
@@ -227,7 +210,9 @@ impl Credentials {
             .enumerate()
         {
             let line = line.trim();
-            if line.is_empty() || line.starts_with(['#', ';']) {
+            // The heading of a section, as in AWS's file: a second section with the same keys is refused below.
+            let heading = line.starts_with('[') && line.ends_with(']');
+            if line.is_empty() || line.starts_with(['#', ';']) || heading {
                 continue;
             }
             let wrong = |message| SecretError::Line {
@@ -274,6 +259,44 @@ impl Credentials {
             key: key.to_owned(),
         })
     }
+}
+
+/// The content of a small regular file that only its owner may read.
+fn read_guarded(path: &Path, directory: Option<&Path>) -> Result<Zeroizing<String>, SecretError> {
+    let failed = |source| SecretError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let kind = std::fs::metadata(path).map_err(failed)?;
+    if !kind.is_file() {
+        // Not opened: to open a FIFO would wait for ever.
+        return Err(SecretError::Kind {
+            path: path.to_owned(),
+        });
+    }
+    let file = File::open(path).map_err(failed)?;
+    // Asked of the open file, so that it cannot be exchanged between the check and the reading.
+    let metadata = file.metadata().map_err(failed)?;
+    let mode = metadata.mode() & 0o7777;
+    if mode & 0o077 != 0 && !directory.is_some_and(|directory| is_below(path, directory)) {
+        return Err(SecretError::Mode {
+            path: path.to_owned(),
+            mode,
+        });
+    }
+    if !metadata.is_file() || metadata.len() > LARGEST {
+        return Err(SecretError::Kind {
+            path: path.to_owned(),
+        });
+    }
+    // The whole room at once, so that growing leaves no copies behind.
+    let mut text = Zeroizing::new(String::with_capacity(
+        usize::try_from(LARGEST).unwrap_or(0) + 1,
+    ));
+    file.take(LARGEST)
+        .read_to_string(&mut text)
+        .map_err(failed)?;
+    Ok(text)
 }
 
 /// Takes one pair of quotes off; without quotes, a comment behind the value. As certbot's parser does.

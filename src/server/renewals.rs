@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::acme::Class;
 use crate::acme::health::{self, Health, Notes};
 use crate::acme::state::{Phase, Waits};
+use crate::cert::lineage::Lineage;
 use crate::cert::store::file::FileStore;
 use crate::clock::UnixTime;
 use crate::config::Config;
@@ -94,8 +95,8 @@ fn read(config: &Config, node: String, now: UnixTime) -> Look {
     look.engine.node = node;
     look.engine.states = STATES;
     let mut buckets = [0_u64; Waits::BOUNDS.len()];
-    for domain in &config.domains {
-        let (health, notes) = match health::look(config, &store, domain, now) {
+    for lineage in Lineage::all(config) {
+        let (health, notes) = match health::look(config, &store, &lineage.name, now) {
             Ok(seen) => seen,
             Err(error) => {
                 look.error = Some(error.to_string());

@@ -17,11 +17,39 @@ fn readme_lists_every_key_with_its_default() {
 }
 
 #[test]
+fn readme_lists_every_provider_as_the_program_does() {
+    let table = README
+        .split_once("<!-- providers: begin -->")
+        .and_then(|(_, rest)| rest.split_once("<!-- providers: end -->"))
+        .map(|(table, _)| table.trim())
+        .expect("README.md has its table of providers");
+    assert_eq!(table, config::Service::markdown().trim());
+    let told = portico_cmd(&["dns", "providers"]);
+    assert!(told.status.success());
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    for service in config::SERVICES {
+        let line = format!("\n{:<14} {}\n", service.name, service.tested());
+        assert!(told.contains(&line), "{} in:\n{told}", service.name);
+        for key in service.needed {
+            assert!(told.contains(key), "{key} in:\n{told}");
+        }
+    }
+}
+
+#[test]
 fn help_names_every_verb_and_the_exit_codes() {
     let help = portico_cmd(&["--help"]);
     let text = String::from_utf8_lossy(&help.stdout).into_owned();
     assert!(help.status.success());
-    for word in ["run", "check", "cert", "demo", "version", "Exit codes:"] {
+    for word in [
+        "run",
+        "check",
+        "cert",
+        "dns",
+        "demo",
+        "version",
+        "Exit codes:",
+    ] {
         assert!(text.contains(word), "{word} is missing in:\n{text}");
     }
     let version = portico_cmd(&["version"]);

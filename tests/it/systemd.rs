@@ -154,6 +154,41 @@ fn the_proxy_holds_no_secret_of_the_issuer_and_writes_no_state() {
 }
 
 #[test]
+fn the_timer_looks_every_quarter_of_an_hour_and_waiting_is_no_failure() {
+    let timer = read("portico-renew.timer");
+    for (key, value) in [
+        ("OnCalendar", "*:0/15"),
+        ("RandomizedDelaySec", "10min"),
+        ("FixedRandomDelay", "yes"),
+        ("Persistent", "yes"),
+        ("AccuracySec", "1min"),
+    ] {
+        assert_eq!(values(&timer, key), [value], "{key}");
+    }
+    let service = read("portico-renew.service");
+    assert_eq!(values(&service, "Type"), ["oneshot"]);
+    assert_eq!(values(&service, "SuccessExitStatus"), ["75"]);
+    let start = values(&service, "ExecStart");
+    assert!(start[0].contains(" cert reconcile --config "), "{start:?}");
+    // systemd itself: four looks an hour, a quarter of an hour apart.
+    let output = run(
+        "systemd-analyze",
+        &[
+            "calendar",
+            "--iterations=5",
+            "--base-time=2026-11-21 00:07:00 UTC",
+            "*:0/15",
+        ],
+        &[],
+    );
+    let text = printed(&output);
+    assert!(output.status.success(), "{text}");
+    for minute in ["00:15:00", "00:30:00", "00:45:00", "01:00:00", "01:15:00"] {
+        assert!(text.contains(minute), "{minute}: {text}");
+    }
+}
+
+#[test]
 fn every_user_and_group_is_declared() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/sysusers.conf");
     let root = tempfile::tempdir().unwrap();

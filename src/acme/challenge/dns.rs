@@ -11,11 +11,12 @@ use aws_lc_rs::digest::{SHA256, digest};
 use super::Asked;
 use crate::acme::dns::{Output, Provider, Txt};
 use crate::acme::error::AcmeError;
-use crate::acme::propagation::{Place, Propagation};
+use crate::acme::propagation::Propagation;
 use crate::acme::state::{Journal, Phase};
+use crate::acme::trial::zone_for;
 use crate::cert::failpoint;
 use crate::cert::lineage::Lineage;
-use crate::cert::store::{Debt, Store};
+use crate::cert::store::{Debt, Proof, Store};
 use crate::config::{Acme, Challenge, DnsProvider};
 use crate::host::Host;
 
@@ -63,19 +64,26 @@ impl<'a> Records<'a> {
         out: Output<'_>,
     ) -> Result<(), AcmeError> {
         self.provider.open().await?;
-        let mut values: BTreeMap<&Host, Vec<String>> = BTreeMap::new();
+        let mut values: BTreeMap<&Host, Vec<&Asked>> = BTreeMap::new();
         for one in asked {
-            values
-                .entry(&one.host)
-                .or_default()
-                .push(one.dns_value.clone());
+            values.entry(&one.host).or_default().push(one);
+        }
+        if self.provider.holds_one_value()
+            && let Some((host, values)) = values.iter().find(|(_, values)| values.len() > 1)
+        {
+            return Err(AcmeError::Config(format!(
+                "`{}` keeps one TXT value for each name, and `{host}` needs {}\nhint: choose another provider \
+                 (`portico dns providers`), or delegate to `responder`",
+                self.provider.name(),
+                values.len()
+            )));
         }
         let mut left = asked.len();
         let mut places = Vec::new();
         for (host, values) in values {
             let owner = owner(self.lineage.challenge, host, account);
             let place = self.propagation.locate_name(&owner).await?;
-            let zone = self.zone(&place, host)?;
+            let zone = zone_for(&self.provider, &place, host)?;
             tracing::info!(
                 record = place.fqdn(),
                 zone,
@@ -83,13 +91,17 @@ impl<'a> Records<'a> {
                 "publishing {} values",
                 values.len()
             );
-            for value in &values {
+            for one in &values {
                 left -= 1;
                 let debt = Debt {
                     domain: host.to_string(),
                     zone: zone.clone(),
                     fqdn: place.fqdn(),
-                    value: value.clone(),
+                    value: one.dns_value.clone(),
+                    proof: Some(Proof {
+                        token: one.token.clone(),
+                        key_authorization: one.key_authorization.clone(),
+                    }),
                 };
                 self.store.owe(&self.lineage.name, &debt)?;
                 failpoint::hit(failpoint::RECORD_OWED);
@@ -98,6 +110,7 @@ impl<'a> Records<'a> {
                     .await?;
                 failpoint::hit(failpoint::RECORD_PUBLISHED);
             }
+            let values: Vec<String> = values.iter().map(|one| one.dns_value.clone()).collect();
             places.push((place, values));
         }
         journal.enter(Phase::Propagating);
@@ -144,21 +157,6 @@ impl<'a> Records<'a> {
     pub(super) async fn close(&mut self) {
         self.provider.close().await;
     }
-
-    /// The zone for the provider.
-    fn zone(&self, place: &Place, host: &Host) -> Result<String, AcmeError> {
-        if self.provider.owns_zone() {
-            return Ok(place.delegated_zone().unwrap_or_else(|| place.fqdn()));
-        }
-        match place.zone() {
-            Some(zone) => Ok(zone),
-            None if self.provider.needs_zone() => Err(AcmeError::Config(format!(
-                "cannot find the DNS zone of `{}`\nhint: set `zone` in [acme.dns]",
-                place.fqdn()
-            ))),
-            None => Ok(host.to_string()),
-        }
-    }
 }
 
 fn txt(debt: &Debt, names: &[String], remaining: usize) -> Txt {
@@ -167,6 +165,7 @@ fn txt(debt: &Debt, names: &[String], remaining: usize) -> Txt {
         zone: debt.zone.clone(),
         fqdn: debt.fqdn.clone(),
         value: debt.value.clone(),
+        proof: debt.proof.clone(),
         all: names.to_vec(),
         remaining,
     }

@@ -113,7 +113,7 @@ pub async fn persist_record(
     until: Option<UnixTime>,
 ) -> Result<(Persist, Vec<Record>), AcmeError> {
     let client = Client::new(config.acme.ca_file.as_deref())?;
-    let account = account::open(&config.state_dir, &config.acme, &client).await?;
+    let account = account::open(&config.state_dir, &config.acme.first(), &client).await?;
     let persist = Persist::new(&config.acme);
     let issuers = persist.issuers(&client).await?;
     let issuer = issuer.or_else(|| issuers.first().map(String::as_str)).ok_or_else(|| {

@@ -1,9 +1,11 @@
 //! The operator's hook.
 //!
-//! The program of `command` is run as `program [arguments] present|cleanup <fqdn> <value>` (lego's contract) with
-//! certbot's variables set (`CERTBOT_DOMAIN`, `CERTBOT_VALIDATION`, `CERTBOT_TOKEN` (empty),
-//! `CERTBOT_REMAINING_CHALLENGES`, `CERTBOT_ALL_DOMAINS`, and `CERTBOT_AUTH_OUTPUT` for cleanup), so hooks of either
-//! kind work. No shell is involved. It has 60 seconds, then it is killed. Status 0 is success.
+//! Two contracts, so that hooks written for other clients work unchanged. Lego's: `program [arguments] present|cleanup
+//! NAME VALUE`, the name with a dot at its end. Certbot's: `program [arguments]`, one for each of `--manual-auth-hook` and
+//! `--manual-cleanup-hook`. Under both, certbot's variables are set as certbot 2 sets them for DNS-01: `CERTBOT_DOMAIN`,
+//! `CERTBOT_VALIDATION`, `CERTBOT_REMAINING_CHALLENGES`, `CERTBOT_ALL_DOMAINS`, for cleanup `CERTBOT_AUTH_OUTPUT` (what the
+//! first call printed; empty after a crash), and no `CERTBOT_TOKEN`. No shell is involved. A hook has 60 seconds, then it
+//! is killed. Status 0 is success.
 
 use std::collections::HashMap;
 use std::process::Stdio;
@@ -21,24 +23,40 @@ const SHOWN: usize = 400;
 /// The hook.
 #[derive(Debug)]
 pub struct Exec {
-    program: String,
-    arguments: Vec<String>,
-    /// What `present` printed, by name and value, for `CERTBOT_AUTH_OUTPUT`.
+    contract: Contract,
+    /// What the first call printed, by name and value, for `CERTBOT_AUTH_OUTPUT`.
     printed: HashMap<(String, String), String>,
 }
 
+/// How the hook is called: a program and its arguments.
+#[derive(Debug)]
+enum Contract {
+    Lego(Vec<String>),
+    Certbot {
+        auth: Vec<String>,
+        cleanup: Vec<String>,
+    },
+}
+
 impl Exec {
-    pub(super) fn new(command: &[String]) -> Result<Self, DnsError> {
-        let [program, arguments @ ..] = command else {
-            return Err(DnsError::Refused(
-                "`command` in [acme.dns] is empty".to_owned(),
-            ));
-        };
-        Ok(Self {
-            program: program.clone(),
-            arguments: arguments.to_vec(),
-            printed: HashMap::new(),
+    /// A hook written for lego.
+    pub(super) fn lego(command: &[String]) -> Self {
+        Self::new(Contract::Lego(command.to_vec()))
+    }
+
+    /// Hooks written for certbot.
+    pub(super) fn certbot(auth: &[String], cleanup: &[String]) -> Self {
+        Self::new(Contract::Certbot {
+            auth: auth.to_vec(),
+            cleanup: cleanup.to_vec(),
         })
+    }
+
+    fn new(contract: Contract) -> Self {
+        Self {
+            contract,
+            printed: HashMap::new(),
+        }
     }
 
     pub(super) async fn add(&mut self, txt: &Txt) -> Result<(), DnsError> {
@@ -57,15 +75,34 @@ impl Exec {
     }
 
     async fn call(&self, verb: &str, txt: &Txt, printed: Option<&str>) -> Result<String, DnsError> {
-        let mut command = Command::new(&self.program);
+        let words = match &self.contract {
+            Contract::Lego(command) => command,
+            Contract::Certbot { auth, .. } if printed.is_none() => auth,
+            Contract::Certbot { cleanup, .. } => cleanup,
+        };
+        let [program, arguments @ ..] = words.as_slice() else {
+            return Err(DnsError::Refused(
+                "`command` in [acme.dns] is empty".to_owned(),
+            ));
+        };
+        // Certbot names the identifiers, and that of a wildcard is the domain below it.
+        let all: Vec<&str> = txt
+            .all
+            .iter()
+            .map(|name| name.strip_prefix("*.").unwrap_or(name))
+            .collect();
+        let mut command = Command::new(program);
+        command.args(arguments);
+        if let Contract::Lego(_) = self.contract {
+            command.args([verb, &format!("{}.", txt.fqdn), &txt.value]);
+        }
         command
-            .args(&self.arguments)
-            .args([verb, &txt.fqdn, &txt.value])
             .env("CERTBOT_DOMAIN", &txt.domain)
             .env("CERTBOT_VALIDATION", &txt.value)
-            .env("CERTBOT_TOKEN", "")
             .env("CERTBOT_REMAINING_CHALLENGES", txt.remaining.to_string())
-            .env("CERTBOT_ALL_DOMAINS", txt.all.join(","))
+            .env("CERTBOT_ALL_DOMAINS", all.join(","))
+            .env_remove("CERTBOT_TOKEN")
+            .env_remove("CERTBOT_AUTH_OUTPUT")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -73,7 +110,7 @@ impl Exec {
         if let Some(printed) = printed {
             command.env("CERTBOT_AUTH_OUTPUT", printed);
         }
-        let named = format!("the hook `{} {verb}`", self.program);
+        let named = format!("the hook `{program}` ({verb})");
         let child = command.spawn().map_err(|error| {
             DnsError::Refused(format!(
                 "{named} cannot be started: {error}\nhint: check `command` in [acme.dns]"
@@ -93,7 +130,7 @@ impl Exec {
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr),
         );
-        tracing::debug!(hook = self.program, verb, fqdn = txt.fqdn, status = %output.status, %stdout, %stderr, "the DNS hook ended");
+        tracing::debug!(hook = program, verb, fqdn = txt.fqdn, status = %output.status, %stdout, %stderr, "the DNS hook ended");
         if output.status.success() {
             return Ok(stdout.trim_end().to_owned());
         }

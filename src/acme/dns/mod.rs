@@ -3,24 +3,30 @@
 //! A [`Provider`] adds and removes one value and leaves every other value of the name alone. It does not decide where
 //! the record belongs ([`crate::acme::propagation`] does) nor whether it is visible.
 
-#[cfg(feature = "dns-providers")]
-mod digitalocean;
+mod acme_dns;
 mod exec;
+#[cfg(feature = "dns-providers")]
+mod hosted;
+mod httpreq;
 mod manual;
 mod responder;
 mod rfc2136;
+mod web;
 pub(crate) mod wire;
 
 use std::io::Write;
 
 use thiserror::Error;
 
-#[cfg(feature = "dns-providers")]
-pub use self::digitalocean::DigitalOcean;
+pub use self::acme_dns::AcmeDns;
 pub use self::exec::Exec;
+#[cfg(feature = "dns-providers")]
+pub use self::hosted::Hosted;
+pub use self::httpreq::HttpReq;
 pub use self::manual::Manual;
 pub use self::responder::Responder;
 pub use self::rfc2136::Rfc2136;
+use crate::cert::store::Proof;
 use crate::config::{Dns, DnsProvider, SecretError};
 
 /// Time to live of our records: they are gone within the minute, and a retry must not meet an old answer.
@@ -55,6 +61,8 @@ pub struct Txt {
     pub fqdn: String,
     /// The value.
     pub value: String,
+    /// What the value was made of, if it is known.
+    pub proof: Option<Proof>,
     /// All names of the order.
     pub all: Vec<String>,
     /// How many values of this order follow.
@@ -71,9 +79,13 @@ pub enum Provider {
     Rfc2136(Rfc2136),
     /// Our own answers.
     Responder(Responder),
-    /// The DigitalOcean API.
+    /// An acme-dns server.
+    AcmeDns(AcmeDns),
+    /// Lego's JSON over HTTP.
+    HttpReq(HttpReq),
+    /// A hosted service.
     #[cfg(feature = "dns-providers")]
-    DigitalOcean(DigitalOcean),
+    Hosted(Box<Hosted>),
     /// The operator's hook.
     Exec(Exec),
     /// A person.
@@ -92,16 +104,23 @@ impl Provider {
                 listen,
                 name_server,
             } => Self::Responder(Responder::new(listen.clone(), name_server.clone())),
+            DnsProvider::AcmeDns {
+                credentials,
+                endpoint,
+            } => Self::AcmeDns(AcmeDns::new(credentials, endpoint.as_deref())?),
+            DnsProvider::HttpReq { credentials } => Self::HttpReq(HttpReq::new(credentials)?),
             #[cfg(feature = "dns-providers")]
-            DnsProvider::DigitalOcean { credentials } => {
-                Self::DigitalOcean(DigitalOcean::new(credentials)?)
-            }
+            DnsProvider::Hosted {
+                service,
+                credentials,
+            } => Self::Hosted(Box::new(Hosted::new(service, credentials)?)),
             #[cfg(not(feature = "dns-providers"))]
-            DnsProvider::DigitalOcean { .. } => {
+            DnsProvider::Hosted { .. } => {
                 let text = "this build has no hosted DNS providers\nhint: build with `--features dns-providers`";
                 return Err(DnsError::Refused(text.to_owned()));
             }
-            DnsProvider::Exec { command } => Self::Exec(Exec::new(command)?),
+            DnsProvider::Exec { command } => Self::Exec(Exec::lego(command)),
+            DnsProvider::CertbotHook { auth, cleanup } => Self::Exec(Exec::certbot(auth, cleanup)),
             DnsProvider::Manual => Self::Manual(Manual),
             DnsProvider::None => {
                 let text = "no DNS provider is configured\nhint: add `provider` to [acme.dns]";
@@ -116,8 +135,10 @@ impl Provider {
         match self {
             Self::Rfc2136(_) => "rfc2136",
             Self::Responder(_) => "responder",
+            Self::AcmeDns(_) => "acme-dns",
+            Self::HttpReq(_) => "httpreq",
             #[cfg(feature = "dns-providers")]
-            Self::DigitalOcean(_) => "digitalocean",
+            Self::Hosted(provider) => provider.name(),
             Self::Exec(_) => "exec",
             Self::Manual(_) => "manual",
         }
@@ -142,8 +163,10 @@ impl Provider {
         match self {
             Self::Rfc2136(provider) => provider.add(txt).await,
             Self::Responder(provider) => provider.add(&txt.zone, &txt.fqdn, &txt.value).await,
+            Self::AcmeDns(provider) => provider.add(txt).await,
+            Self::HttpReq(provider) => provider.add(txt).await,
             #[cfg(feature = "dns-providers")]
-            Self::DigitalOcean(provider) => provider.add(txt).await,
+            Self::Hosted(provider) => provider.add(txt).await,
             Self::Exec(provider) => provider.add(txt).await,
             Self::Manual(provider) => provider.add(txt, out),
         }
@@ -157,8 +180,11 @@ impl Provider {
         match self {
             Self::Rfc2136(provider) => provider.remove(txt).await,
             Self::Responder(provider) => provider.remove(&txt.zone, &txt.fqdn, &txt.value).await,
+            // The server keeps the last two values and removes none; the next order's take their place.
+            Self::AcmeDns(_) => Ok(()),
+            Self::HttpReq(provider) => provider.remove(txt).await,
             #[cfg(feature = "dns-providers")]
-            Self::DigitalOcean(provider) => provider.remove(txt).await,
+            Self::Hosted(provider) => provider.remove(txt).await,
             Self::Exec(provider) => provider.remove(txt).await,
             Self::Manual(provider) => provider.remove(txt, out),
         }
@@ -183,8 +209,22 @@ impl Provider {
         match self {
             Self::Rfc2136(_) => true,
             #[cfg(feature = "dns-providers")]
-            Self::DigitalOcean(_) => true,
-            Self::Responder(_) | Self::Exec(_) | Self::Manual(_) => false,
+            Self::Hosted(_) => true,
+            Self::Responder(_)
+            | Self::AcmeDns(_)
+            | Self::HttpReq(_)
+            | Self::Exec(_)
+            | Self::Manual(_) => false,
         }
+    }
+
+    /// Whether a name can have one value only, so that a domain cannot be proven together with its wildcard.
+    #[must_use]
+    pub fn holds_one_value(&self) -> bool {
+        #[cfg(feature = "dns-providers")]
+        if let Self::Hosted(provider) = self {
+            return provider.holds_one();
+        }
+        false
     }
 }

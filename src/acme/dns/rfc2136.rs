@@ -146,7 +146,7 @@ impl Rfc2136 {
             ),
             Some(TsigError::BadTime) => (
                 "BADTIME",
-                "this machine's clock and the server's differ".to_owned(),
+                "this machine's clock and the server's differ by more than 5 minutes; see `timedatectl`".to_owned(),
             ),
             _ => (
                 "",
@@ -156,8 +156,10 @@ impl Rfc2136 {
                 ),
             ),
         };
+        // As name servers' own logs have it: NOTAUTH, REFUSED.
+        let code_name = format!("{code:?}").to_ascii_uppercase();
         let text = format!(
-            "{server} refused the update of `{}`: {code} {text}\nhint: {hint}",
+            "{server} refused the update of `{}`: {code_name} {text}\nhint: {hint}",
             txt.fqdn
         );
         match code {

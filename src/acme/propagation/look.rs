@@ -4,7 +4,8 @@ use futures_util::future::join_all;
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{RData, RecordType};
 
-use super::{Place, Propagation, Role, ask};
+use super::super::dns::wire::{Role, ask};
+use super::{Place, Propagation};
 
 /// One authoritative server and the values that it gives, or why it gives none.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::net::UdpSocket;
 use std::sync::{Arc, Mutex};
 
-use hickory_proto::op::{MessageType, OpCode};
-use hickory_proto::rr::Record;
+use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::{A, CNAME, NS, SOA, TXT};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::*;
+use crate::host::Host;
 
 /// What a server answers to (name, type): with authority or not, answers, authorities.
 type Zone = HashMap<(&'static str, RecordType), (bool, Vec<Record>, Vec<Record>)>;
@@ -157,6 +158,7 @@ impl Lab {
             zone: None,
             floor: Duration::ZERO,
             timeout: Duration::from_secs(2),
+            allow_dead: false,
             port: self.port,
         }
     }

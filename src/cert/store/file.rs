@@ -1,24 +1,28 @@
 //! The store in the state directory of one machine.
 //!
 //! ```text
-//! certs/<domain>/gen/000123-<serial8>/{fullchain.pem, chain.pem, privkey.pem, meta.json}
+//! certs/<domain>/gen/000123-<serial8>/{fullchain.pem, chain.pem, privkey.pem, meta.json, MANIFEST}
 //! certs/<domain>/current -> gen/000123-<serial8>
 //! certs/<domain>/pending/{key.pem, csr.der, order.json}     an order in progress
 //! certs/<domain>/{state.json, state.json.prev, txt-ledger.jsonl, lock}   the renewal's own
 //! engine/{limits.json, limits.json.prev, limits.lock, engine.heartbeat}         what all lineages share
 //! challenges/<token>.json                            what a CA asks the proxy for while an order runs
 //! ```
-//! A generation appears by one rename and becomes current by another, so chain and key cannot mismatch. Keys are 0640:
+//! A generation holds a `MANIFEST` too (as `sha256sum -c` reads it), and `COMPROMISED` once its key is known to others.
+//! It appears by one rename and becomes current by another, so chain and key cannot mismatch. Keys are 0640:
 //! the proxy's user reads them through its group. What others may read is tightened if it is ours and refused if not.
+
+mod generation;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use self::generation::Generation;
 use super::answers::AnswerFiles;
-use super::{Debt, Lock, Meta, NewGeneration, Pending, PendingOrder, Store, StoreError, Stored};
+use super::{Debt, Lock, NewGeneration, Pending, PendingOrder, Store, StoreError, Stored};
 use crate::cert::answers::Answer;
 use crate::cert::bundle::Bundle;
 use crate::cert::sealed::{self, Sealed};
@@ -26,8 +30,6 @@ use crate::cert::{disk, failpoint};
 use crate::clock::UnixTime;
 use crate::host::Host;
 
-/// Generations kept, with the current one.
-const KEEP: usize = 5;
 /// Size of the probe.
 const PROBE: usize = 10 << 10;
 
@@ -54,6 +56,20 @@ impl FileStore {
         self.root.join(lineage.as_str())
     }
 
+    /// Removes a lineage with all its certificates and keys: for one that was a rehearsal.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn forget(&self, lineage: &Host) -> Result<(), StoreError> {
+        let path = self.lineage(lineage);
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(failed("remove", &path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn made(&self, lineage: &Host) -> Result<PathBuf, StoreError> {
         let path = self.lineage(lineage);
         disk::create_dir(&path, disk::GROUP_DIR).map_err(failed("make", &path))?;
@@ -77,8 +93,9 @@ impl Store for FileStore {
             // No link: a backup was restored without links, say.
             Err(error) => Some(failed("read", &link)(error)),
         };
-        for generation in generations(&path)?.into_iter().rev() {
+        for generation in generation::all(&path)?.into_iter().rev() {
             match generation.load() {
+                Ok(stored) if stored.compromised => {}
                 Ok(stored) => {
                     let reason = last
                         .map_or_else(|| "no `current` link".to_owned(), |error| error.to_string());
@@ -100,15 +117,14 @@ impl Store for FileStore {
         if fs::read_link(&link).is_ok_and(usable) {
             return Ok(());
         }
-        let mut newest_first = generations(&path)?.into_iter().rev();
-        let good = newest_first.find(|generation| generation.load().is_ok());
-        let name = good.as_ref().and_then(|good| good.path.file_name());
-        let Some(name) = name else {
-            return Ok(());
-        };
-        set_aside(&link)?;
-        disk::switch_link(&link, &Path::new("gen").join(name)).map_err(failed("switch", &link))?;
-        tracing::warn!(%lineage, generation = %name.display(), "the newest good certificate is current again");
+        let newest_first = generation::all(&path)?.into_iter().rev();
+        let mut good = newest_first
+            .filter_map(|generation| generation.load().ok())
+            .filter(|stored| !stored.compromised);
+        if let Some(stored) = good.next() {
+            generation::make_current(&path, &stored)?;
+            tracing::warn!(%lineage, generation = stored.generation, "the newest good certificate is current again");
+        }
         Ok(())
     }
 
@@ -121,45 +137,50 @@ impl Store for FileStore {
                     error,
                 }
             })?;
-        let all = path.join("gen");
-        disk::create_dir(&all, disk::GROUP_DIR).map_err(failed("make", &all))?;
-        sweep(&all)?;
         let number = self.next_number(&path)?;
-        let serial: String = bundle.serial().chars().take(8).collect();
-        let name = format!("{number:06}-{serial}");
-        let (aside, directory) = (all.join(format!(".{name}.new")), all.join(&name));
-        disk::create_dir(&aside, disk::GROUP_DIR).map_err(failed("make", &aside))?;
-        let meta = serde_json::to_vec_pretty(&new.meta)
-            .map_err(|error| failed("write", &aside)(error.into()))?;
-        let files: [(&str, &[u8], u32); 4] = [
-            ("privkey.pem", new.key.as_bytes(), disk::GROUP_KEY),
-            ("fullchain.pem", new.fullchain.as_bytes(), disk::PUBLIC),
-            (
-                "chain.pem",
-                issuers(&new.fullchain).as_bytes(),
-                disk::PUBLIC,
-            ),
-            ("meta.json", &meta, disk::PUBLIC),
-        ];
-        for (file, content, mode) in files {
-            let file = aside.join(file);
-            disk::write(&file, content, mode).map_err(failed("write", &file))?;
-            failpoint::hit(failpoint::GENERATION_HALF_WRITTEN);
-        }
-        fs::rename(&aside, &directory).map_err(failed("make", &directory))?;
-        disk::sync_dir(&all).map_err(failed("sync", &all))?;
-        // Read back before anybody can see it: what is not whole on the disk never becomes current.
-        let stored = Generation {
-            number,
-            path: directory,
-        }
-        .load()?;
+        let stored = generation::write(&path, number, new, &bundle)?;
         failpoint::hit(failpoint::GENERATION_WRITTEN);
-        let link = path.join("current");
-        set_aside(&link)?;
-        disk::switch_link(&link, &Path::new("gen").join(&name)).map_err(failed("switch", &link))?;
-        prune(&path, number);
+        generation::make_current(&path, &stored)?;
+        generation::prune(&path, number);
         Ok(stored)
+    }
+
+    fn generations(&self, lineage: &Host) -> Result<Vec<Stored>, StoreError> {
+        let all = generation::all(&self.lineage(lineage))?;
+        Ok(all
+            .iter()
+            .filter_map(|generation| generation.load().ok())
+            .collect())
+    }
+
+    fn rollback(&self, lineage: &Host, to: Option<u64>) -> Result<Stored, StoreError> {
+        let path = self.lineage(lineage);
+        let now = UnixTime::now();
+        let current = self.load(lineage)?.map(|stored| stored.generation);
+        let fits = |stored: &Stored| match to {
+            Some(number) => stored.generation == number,
+            None => current.is_none_or(|current| stored.generation < current),
+        };
+        let usable =
+            |stored: &Stored| !stored.compromised && stored.bundle.check_dates(now).is_ok();
+        let mut all = self.generations(lineage)?;
+        all.retain(|stored| fits(stored) && usable(stored));
+        let chosen = all.pop().ok_or_else(|| StoreError::NoGeneration {
+            lineage: lineage.clone(),
+            wanted: to,
+        })?;
+        generation::make_current(&path, &chosen)?;
+        Ok(chosen)
+    }
+
+    fn compromise(&self, lineage: &Host, number: u64) -> Result<(), StoreError> {
+        let all = generation::all(&self.lineage(lineage))?;
+        let found = all.iter().find(|generation| generation.number == number);
+        let found = found.ok_or_else(|| StoreError::NoGeneration {
+            lineage: lineage.clone(),
+            wanted: Some(number),
+        })?;
+        found.mark_compromised()
     }
 
     fn fingerprint(&self) -> u64 {
@@ -368,150 +389,14 @@ impl FileStore {
 
     /// One more than any number that was ever current or is on the disk.
     fn next_number(&self, path: &Path) -> Result<u64, StoreError> {
-        let newest = generations(path)?
+        let newest = generation::all(path)?
             .last()
             .map_or(0, |generation| generation.number);
         let linked = fs::read_link(path.join("current"))
             .ok()
-            .and_then(|target| number_of(&target));
+            .and_then(|target| generation::number_of(&target));
         Ok(newest.max(linked.unwrap_or(0)) + 1)
     }
-}
-
-/// One generation's directory.
-struct Generation {
-    number: u64,
-    path: PathBuf,
-}
-
-impl Generation {
-    fn at(path: &Path) -> Result<Self, StoreError> {
-        let strange = || {
-            failed("read", path)(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "not a generation's name",
-            ))
-        };
-        Ok(Self {
-            number: number_of(path).ok_or_else(strange)?,
-            path: path.to_owned(),
-        })
-    }
-
-    fn load(&self) -> Result<Stored, StoreError> {
-        let read = |name: &str| {
-            let path = self.path.join(name);
-            fs::read(&path).map_err(failed("read", &path))
-        };
-        let key_path = self.path.join("privkey.pem");
-        guard(&key_path).map_err(failed("use", &key_path))?;
-        let key = zeroize::Zeroizing::new(read("privkey.pem")?);
-        let bundle =
-            Bundle::parse(&read("fullchain.pem")?, &key).map_err(|error| StoreError::Bad {
-                path: self.path.clone(),
-                error,
-            })?;
-        let meta: Meta = read("meta.json")
-            .ok()
-            .and_then(|text| serde_json::from_slice(&text).ok())
-            .unwrap_or_default();
-        Ok(Stored {
-            bundle,
-            generation: self.number,
-            meta,
-        })
-    }
-}
-
-/// Takes from others what they may do with a key.
-fn guard(key: &Path) -> io::Result<()> {
-    let mode = fs::metadata(key)?.permissions().mode();
-    if mode & 0o037 == 0 {
-        return Ok(());
-    }
-    fs::set_permissions(key, fs::Permissions::from_mode(mode & 0o740)).map_err(|error| {
-        let text = format!(
-            "others may read it (mode {:03o}); hint: chmod 640 it ({error})",
-            mode & 0o777
-        );
-        io::Error::new(io::ErrorKind::PermissionDenied, text)
-    })?;
-    tracing::warn!(path = %key.display(), "others could read this key; its mode was tightened to 640");
-    Ok(())
-}
-
-/// The generations of a lineage, oldest first.
-fn generations(path: &Path) -> Result<Vec<Generation>, StoreError> {
-    let folder = path.join("gen");
-    let entries = match fs::read_dir(&folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(failed("read", &folder)(error)),
-    };
-    let paths = entries.flatten().map(|entry| entry.path());
-    let mut all: Vec<_> = paths
-        .filter_map(|path| {
-            Some(Generation {
-                number: number_of(&path)?,
-                path,
-            })
-        })
-        .collect();
-    all.sort_by_key(|generation| generation.number);
-    Ok(all)
-}
-
-/// 123 for `000123-0a1b2c3d`; none for what a crash left (`.000123-0a1b2c3d.new`).
-fn number_of(path: &Path) -> Option<u64> {
-    path.file_name()?.to_str()?.split_once('-')?.0.parse().ok()
-}
-
-/// Removes what a crash left in the middle of a generation. The caller holds the lock.
-fn sweep(all: &Path) -> Result<(), StoreError> {
-    for entry in fs::read_dir(all).map_err(failed("read", all))?.flatten() {
-        if entry
-            .file_name()
-            .to_str()
-            .is_some_and(|name| name.starts_with('.'))
-        {
-            let path = entry.path();
-            fs::remove_dir_all(&path).map_err(failed("remove", &path))?;
-        }
-    }
-    Ok(())
-}
-
-/// Makes room for the link where a restored backup put a directory. Its content stays, beside.
-fn set_aside(link: &Path) -> Result<(), StoreError> {
-    if !fs::symlink_metadata(link).is_ok_and(|facts| facts.is_dir()) {
-        return Ok(());
-    }
-    let aside = link.with_file_name("current.before");
-    tracing::warn!(path = %link.display(), "a directory stands where a link is needed; it is moved to `current.before`");
-    fs::rename(link, &aside).map_err(failed("move", link))
-}
-
-/// Removes the oldest generations. That one cannot be removed is no reason to fail: the new one is in service.
-fn prune(path: &Path, current: u64) {
-    let all = generations(path).unwrap_or_default();
-    let surplus = all.len().saturating_sub(KEEP);
-    for generation in all
-        .into_iter()
-        .filter(|generation| generation.number != current)
-        .take(surplus)
-    {
-        if let Err(error) = fs::remove_dir_all(&generation.path) {
-            tracing::warn!(path = %generation.path.display(), %error, "cannot remove an old certificate");
-        }
-    }
-}
-
-/// The chain without its leaf.
-fn issuers(fullchain: &str) -> &str {
-    const END: &str = "-----END CERTIFICATE-----";
-    fullchain
-        .split_once(END)
-        .map_or("", |(_, rest)| rest.trim_start())
 }
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError + use<> {

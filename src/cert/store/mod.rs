@@ -54,6 +54,19 @@ pub enum StoreError {
     /// Somebody else is at work.
     #[error("a renewal of `{0}` is running\nhint: try again when it has ended")]
     Busy(Host),
+    /// A file that is not what was written.
+    #[error("`{}` is not what was written: its checksum differs\nhint: check the disk, and who else writes there; \
+             `portico cert rollback` or `portico cert renew --force` brings a good one", .0.display())]
+    Altered(PathBuf),
+    /// No generation to go back to.
+    #[error("`{lineage}` has no {} that is in its dates and whose key is not known to others\nhint: `portico cert renew \
+             --force` gets a new one", wanted.map_or_else(|| "earlier certificate".to_owned(), |n| format!("generation {n}")))]
+    NoGeneration {
+        /// The lineage.
+        lineage: Host,
+        /// The generation that was asked for, if one was.
+        wanted: Option<u64>,
+    },
     /// A pair that is no certificate for the domains of the configuration.
     #[error("the certificate covers none of the configured domains; it covers: {0}")]
     Foreign(String),
@@ -79,6 +92,8 @@ pub struct Stored {
     pub generation: u64,
     /// How it came about.
     pub meta: Meta,
+    /// Others know its key: it is served only until there is another.
+    pub compromised: bool,
 }
 
 /// What is known of a generation beyond its chain.
@@ -159,6 +174,18 @@ pub struct Debt {
     pub fqdn: String,
     /// The record's value.
     pub value: String,
+    /// What the value was made of, for providers that want to hash it themselves (lego's RAW mode).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
+}
+
+/// What the value of a DNS-01 record is made of (RFC 8555 §8.4). No secret: over HTTP-01 it is public.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Proof {
+    /// The challenge's token.
+    pub token: String,
+    /// The token with the account key's thumbprint.
+    pub key_authorization: String,
 }
 
 /// Held while an engine works on a lineage; dropping it lets the next one in.
@@ -183,6 +210,26 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`StoreError`]; the current generation is unchanged then. A chain that does not fit its key is refused.
     fn put(&self, lineage: &Host, new: &NewGeneration) -> Result<Stored, StoreError>;
+
+    /// Every generation that is whole, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn generations(&self, lineage: &Host) -> Result<Vec<Stored>, StoreError>;
+
+    /// Makes an earlier generation current: the given one, or the newest below the current one that is in its dates
+    /// and whose key is not known to others. The caller holds the lineage's lock.
+    ///
+    /// # Errors
+    /// [`StoreError::NoGeneration`], or what the disk says; the current generation is unchanged then.
+    fn rollback(&self, lineage: &Host, to: Option<u64>) -> Result<Stored, StoreError>;
+
+    /// Notes that others know the key of a generation. If it is current it stays so until the next one is stored, and
+    /// the engine finds it due; it is never gone back to.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn compromise(&self, lineage: &Host, generation: u64) -> Result<(), StoreError>;
 
     /// A number that changes when any current generation does. Cheap enough to ask every few seconds.
     fn fingerprint(&self) -> u64;

@@ -89,8 +89,10 @@ pub(super) fn obtain(config: &mut Config, dir: &Path) -> Result<(Pebble, PathBuf
         zone: None,
         propagation_floor: Duration::ZERO,
         propagation_timeout: Duration::from_secs(30),
+        allow_dead_ns: false,
         resolvers: Vec::new(),
         nameservers: vec![responder],
+        port: 53,
     });
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

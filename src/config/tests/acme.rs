@@ -43,11 +43,11 @@ credentials = "do.ini"
         name: "a provider that is far off",
         file: File::After(
             r#"[acme.dns]
-provider = "route53"
+provider = "cloud-thing"
 "#,
         ),
-        report: r#"portico.toml:7: acme.dns.provider: not one of the choices: `route53`
-  hint: the choices are `"rfc2136"`, `"responder"`, `"digitalocean"`, `"exec"`, `"manual"`"#,
+        report: r#"portico.toml:7: acme.dns.provider: not one of the choices: `cloud-thing`
+  hint: `portico dns providers` lists them; for any other service write a hook (`provider = "exec"`) or delegate to `provider = "responder"`"#,
     },
     Case {
         name: "no credentials",
@@ -71,7 +71,7 @@ command = "/bin/hook"
 "#,
         ),
         report: r#"portico.toml:8: acme.dns.credentials: the key has no use with `provider = "manual"`
-  hint: remove it, or set `provider = "rfc2136"` or `provider = "digitalocean"`
+  hint: remove it, or set a provider that `portico dns providers` lists with keys
 portico.toml:9: acme.dns.listen: the key has no use with `provider = "manual"`
   hint: remove it, or set `provider = "responder"`
 portico.toml:10: acme.dns.name_server: the key has no use with `provider = "manual"`
@@ -115,6 +115,26 @@ portico.toml:12: acme.dns.propagation_seconds: not between `0` and `3600`: `4000
   hint: the default is `0`
 portico.toml:13: acme.dns.propagation_timeout: not between `1s` and `1h`: `2h`
   hint: the default is `"2m"`"#,
+    },
+    Case {
+        name: "hooks",
+        file: File::After(
+            r#"[acme.dns]
+provider = "exec"
+hook = "caddy"
+command = "/bin/hook"
+cleanup_command = "/bin/clean"
+endpoint = "auth.example.org"
+"#,
+        ),
+        report: r#"portico.toml:8: acme.dns.hook: not one of the choices: `caddy`
+  hint: the choices are `"lego"`, `"certbot"`
+portico.toml:10: acme.dns.cleanup_command: the key has no use with `hook = "lego"`
+  hint: remove it, or set `hook = "certbot"`
+portico.toml:11: acme.dns.endpoint: the key has no use with `provider = "exec"`
+  hint: remove it, or set `provider = "acme-dns"`
+portico.toml:11: acme.dns.endpoint: not a URL: `auth.example.org`
+  hint: write its URL, as in `https://auth.example.org`"#,
     },
     Case {
         name: "no command",

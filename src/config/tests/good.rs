@@ -108,6 +108,8 @@ fn every_key_of_the_edge_arrives() {
             profile: Some("shortlived".to_owned()),
             challenge: Challenge::DnsAccount01,
             run: AcmeRun::Daemon,
+            eab: None,
+            fallback: None,
             on_event: Some(vec!["cert-event".to_owned()]),
             deploy_probe: DeployProbe::Off,
             dns: Some(Dns {
@@ -121,6 +123,8 @@ fn every_key_of_the_edge_arrives() {
                     .map(|it| it.parse().unwrap())
                     .to_vec(),
                 nameservers: vec!["192.0.2.53:53".parse().unwrap()],
+                allow_dead_ns: false,
+                port: 53,
             }),
         }
     );
@@ -246,7 +250,8 @@ fn each_provider_has_its_keys() {
     assert_eq!(provider("\"manual\""), DnsProvider::Manual);
     assert_eq!(
         provider("\"digitalocean\"\ncredentials = \"/etc/do.ini\""),
-        DnsProvider::DigitalOcean {
+        DnsProvider::Hosted {
+            service: Service::find("digitalocean").unwrap(),
             credentials: file("/etc/do.ini")
         }
     );
@@ -260,6 +265,22 @@ fn each_provider_has_its_keys() {
     assert_eq!(
         provider("\"exec\"\ncommand = \"/bin/hook\""),
         exec(&["/bin/hook"])
+    );
+    assert_eq!(
+        provider("\"exec\"\nhook = \"certbot\"\ncommand = \"/bin/auth\""),
+        DnsProvider::CertbotHook {
+            auth: vec!["/bin/auth".to_owned()],
+            cleanup: vec!["/bin/auth".to_owned()]
+        }
+    );
+    assert_eq!(
+        provider(
+            "\"acme-dns\"\ncredentials = \"/etc/a.json\"\nendpoint = \"https://auth.example.org/\""
+        ),
+        DnsProvider::AcmeDns {
+            credentials: file("/etc/a.json"),
+            endpoint: Some("https://auth.example.org".to_owned())
+        }
     );
     assert_eq!(
         provider("\"exec\"\ncommand = [\"hook\", \"a b\", \"a b\"]"),

@@ -23,7 +23,8 @@ fn load(name: &str) -> Config {
 fn with_required(servers: &str) -> Config {
     let mut config = Config::for_domains(vec![Host::parse("example.com").unwrap()]);
     config.acme.dns = Some(Dns {
-        provider: DnsProvider::DigitalOcean {
+        provider: DnsProvider::Hosted {
+            service: Service::find("digitalocean").unwrap(),
             credentials: CredentialSource::Systemd("dns".to_owned()),
         },
         zone: None,
@@ -31,6 +32,8 @@ fn with_required(servers: &str) -> Config {
         propagation_timeout: std::time::Duration::from_secs(120),
         resolvers: Vec::new(),
         nameservers: Vec::new(),
+        allow_dead_ns: false,
+        port: 53,
     });
     config.upstream.servers = match servers.strip_prefix("unix:") {
         Some(path) => vec![UpstreamAddress::Unix(path.into())],

@@ -61,9 +61,13 @@ pub(super) fn config(
                 zone: None,
                 propagation_floor: Duration::ZERO,
                 propagation_timeout: Duration::from_secs(10),
+                allow_dead_ns: false,
                 resolvers: Vec::new(),
                 nameservers: vec![nameserver],
+                port: 53,
             }),
+            eab: None,
+            fallback: None,
         },
         certificates: Vec::new(),
         tenants: Tenants::default(),
@@ -207,7 +211,7 @@ async fn issues_through_a_hook_and_tells_it_what_certbot_would() {
          test \"$3\" = \"$CERTBOT_VALIDATION\"\n\
          case $1 in present) verb=add ttl=60;; cleanup) verb=del ttl=;; esac\n\
          knsupdate -y hmac-sha256:{KEY_NAME}:{KEY_SECRET} <<END\n\
-         server {ip} {port}\nzone example.test.\n$verb $2. $ttl TXT $3\nsend\nquit\nEND\n\
+         server {ip} {port}\nzone example.test.\n$verb $2 $ttl TXT $3\nsend\nquit\nEND\n\
          echo noted-$CERTBOT_REMAINING_CHALLENGES\n",
         calls = calls.display(),
         ip = knot.address().ip(),
@@ -225,7 +229,7 @@ async fn issues_through_a_hook_and_tells_it_what_certbot_would() {
     assert_eq!(verdict, Verdict::Fine, "{text}");
     assert_eq!(knot.txt(RECORD), [""; 0]);
     let calls = fs::read_to_string(calls).unwrap();
-    let all = "example.test,*.example.test";
+    let all = "example.test,example.test"; // as certbot: the identifiers, without `*.`
     let expected = format!(
         "present example.test 1 {all} []\npresent example.test 0 {all} []\n\
          cleanup example.test 1 {all} [noted-1]\ncleanup example.test 0 {all} [noted-0]\n"

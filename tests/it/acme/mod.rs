@@ -2,6 +2,8 @@
 
 mod cases;
 mod challenges;
+mod dns;
+mod engine;
 mod fail;
 mod issue;
 mod peers;

@@ -6,10 +6,10 @@ use std::process::{Child, Command, Stdio};
 
 use super::cases::lab::{DOMAIN, Lab, Run, run};
 use crate::support::fault_proxy::{Fault, Kind};
-use crate::support::knot::{KEY_NAME, KEY_SECRET, Knot};
+use crate::support::knot::{KEY_NAME, KEY_SECRET, Knot, zone_text};
 use crate::support::pebble::{Pebble, PebbleBuilder};
-use crate::support::program;
 use crate::support::wait;
+use crate::support::{port, program};
 
 const WILDCARD: &str = "*.example.test";
 const RECORD: &str = "_acme-challenge.example.test";
@@ -164,10 +164,11 @@ fn case_4(who: Program) -> String {
 /// 7: the challenge name is a CNAME into another zone; Pebble believes all, so what counts is where the value went.
 fn case_7(who: Program) -> String {
     let cname = format!("{RECORD}. CNAME x.target.test.\n");
-    let knot = Knot::start_with(&[DOMAIN, "target.test"], |zone| match zone {
-        DOMAIN => cname.clone(),
-        _ => String::new(),
-    });
+    let zones = [
+        (DOMAIN, zone_text(DOMAIN) + &cname),
+        ("target.test", zone_text("target.test")),
+    ];
+    let knot = Knot::at(port::local(port::free()), &zones);
     let pebble = Pebble::asking(knot.address()).always_valid().start();
     let lab = Lab::of(&[DOMAIN], knot, pebble);
     let run = who.run(&lab);

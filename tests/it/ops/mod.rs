@@ -1,10 +1,12 @@
 //! What an operator sees and does: verbs, alarms, metrics, events, files of other programs, and what is never shown.
 
+mod change;
 mod check;
 mod events;
 mod files;
 mod idle;
 mod metrics;
+mod plan;
 mod secrets;
 
 use std::fs;

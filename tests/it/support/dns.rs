@@ -34,10 +34,16 @@ pub(crate) fn serves(server: SocketAddr, zone: &str) -> bool {
         .is_ok_and(|answer| answer.metadata.authoritative && !answer.answers.is_empty())
 }
 
+/// Does a recursor find `zone`?
+pub(crate) fn resolves(recursor: SocketAddr, zone: &str) -> bool {
+    try_ask(recursor, zone, RecordType::SOA).is_ok_and(|answer| !answer.answers.is_empty())
+}
+
 fn try_ask(server: SocketAddr, name: &str, kind: RecordType) -> std::io::Result<Message> {
     let mut name: Name = name.parse().expect("a domain name");
     name.set_fqdn(true);
     let mut query = Message::query();
+    query.metadata.recursion_desired = true; // recursors refuse questions to their cache alone
     query.add_query(Query::query(name, kind));
     let query = query.to_vec().expect("a query fits");
     let length = u16::try_from(query.len()).expect("a query is short");

@@ -16,6 +16,9 @@ pub(crate) const KEY_NAME: &str = "acme-key";
 /// Its secret, base64 of 32 bytes.
 pub(crate) const KEY_SECRET: &str = "cG9ydGljby10ZXN0LXRzaWctc2VjcmV0LW9mLTMyYnk=";
 
+/// A key that the servers know but that may change nothing; its secret is the same.
+pub(crate) const POOR_KEY_NAME: &str = "poor-key";
+
 /// A running knotd.
 pub(crate) struct Knot {
     address: SocketAddr,
@@ -26,38 +29,50 @@ pub(crate) struct Knot {
 impl Knot {
     /// Serves `zones`; in each, the apex and `*` have the address 127.0.0.1.
     pub(crate) fn start(zones: &[&str]) -> Self {
-        Self::start_with(zones, |_| String::new())
+        let zones: Vec<(&str, String)> =
+            zones.iter().map(|zone| (*zone, zone_text(zone))).collect();
+        Self::at(port::local(port::free()), &zones)
     }
 
-    /// The same with more lines in the file of a zone.
-    pub(crate) fn start_with(zones: &[&str], more: impl Fn(&str) -> String) -> Self {
+    /// Serves zones of any content at an address of loopback.
+    pub(crate) fn at(address: SocketAddr, zones: &[(&str, String)]) -> Self {
+        Self::with_env(address, zones, &[])
+    }
+
+    /// The same with environment variables, as for another clock.
+    pub(crate) fn with_env(
+        address: SocketAddr,
+        zones: &[(&str, String)],
+        env: &[(&str, &str)],
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let address = port::local(port::free());
         let dir = folder.path().display();
         let mut config = format!(
-            "server:\n  rundir: {dir}\n  listen: 127.0.0.1@{port}\n  udp-workers: 1\n  tcp-workers: 2\n  \
+            "server:\n  rundir: {dir}\n  listen: {ip}@{port}\n  udp-workers: 1\n  tcp-workers: 2\n  \
              background-workers: 1\ncontrol:\n  listen: {dir}/control.sock\ndatabase:\n  storage: {dir}\n\
              log:\n  - target: stderr\n    any: info\n\
              key:\n  - id: {KEY_NAME}\n    algorithm: hmac-sha256\n    secret: {KEY_SECRET}\n\
+             \x20 - id: {POOR_KEY_NAME}\n    algorithm: hmac-sha256\n    secret: {KEY_SECRET}\n\
              acl:\n  - id: acme-txt-only\n    address: 127.0.0.1\n    key: {KEY_NAME}\n    action: update\n    \
              update-type: TXT\n\
              template:\n  - id: default\n    storage: {dir}\n    file: \"%s.zone\"\n    zonefile-sync: -1\n    \
              zonefile-load: difference\n    journal-content: changes\n    acl: acme-txt-only\n\
              zone:\n",
+            ip = address.ip(),
             port = address.port(),
         );
-        for zone in zones {
+        for (zone, text) in zones {
             let _ = writeln!(config, "  - domain: {zone}");
             let file = folder.path().join(format!("{zone}.zone"));
-            fs::write(file, zone_text(zone) + &more(zone)).expect("our own folder");
+            fs::write(file, text).expect("our own folder");
         }
         let file = folder.path().join("knot.conf");
         fs::write(&file, config).expect("our own folder");
 
         let mut command = Command::new(program::system("knotd"));
-        command.arg("-c").arg(&file);
+        command.arg("-c").arg(&file).envs(env.iter().copied());
         let child = Child::spawn("knotd", command)
-            .ready(|| zones.iter().all(|zone| dns::serves(address, zone)));
+            .ready(|| zones.iter().all(|(zone, _)| dns::serves(address, zone)));
         Self {
             address,
             child,

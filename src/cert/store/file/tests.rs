@@ -1,6 +1,6 @@
 //! What a crash, a careless person or a bad disk leaves behind.
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use tempfile::{TempDir, tempdir};
 use zeroize::Zeroizing;
@@ -9,7 +9,7 @@ use super::*;
 use crate::cert::bundle;
 use crate::cert::lineage::Lineage;
 use crate::cert::local_ca::LocalCa;
-use crate::cert::store::load_all;
+use crate::cert::store::{Meta, load_all};
 use crate::clock::UnixTime;
 use crate::config::Challenge;
 
@@ -74,7 +74,7 @@ fn keeps_five_and_never_reuses_a_number() {
     for number in 1..=7 {
         assert_eq!(store.put(&domain(), &pair()).unwrap().generation, number);
     }
-    let kept = generations(&store.lineage(&domain())).unwrap();
+    let kept = generation::all(&store.lineage(&domain())).unwrap();
     assert_eq!(
         kept.iter()
             .map(|generation| generation.number)
@@ -98,7 +98,7 @@ fn a_pair_that_does_not_fit_never_becomes_current() {
         Err(StoreError::Bad { .. })
     ));
     assert_eq!(store.load(&domain()).unwrap().unwrap().generation, 1);
-    assert_eq!(generations(&store.lineage(&domain())).unwrap().len(), 1);
+    assert_eq!(generation::all(&store.lineage(&domain())).unwrap().len(), 1);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn falls_back_to_the_newest_good_generation() {
     disk::switch_link(&path.join("current"), Path::new("gen/000009-ffffffff")).unwrap();
     assert_eq!(store.load(&domain()).unwrap().unwrap().generation, 3);
     // The newest is cut in the middle, and the link points at it.
-    let newest = generations(&path).unwrap().pop().unwrap().path;
+    let newest = generation::all(&path).unwrap().pop().unwrap().path;
     disk::switch_link(&path.join("current"), &newest).unwrap();
     disk::write(&newest.join("fullchain.pem"), b"-----BEGIN CERTIF", 0o644).unwrap();
     assert_eq!(store.load(&domain()).unwrap().unwrap().generation, 2);
@@ -126,7 +126,7 @@ fn falls_back_to_the_newest_good_generation() {
     assert_eq!(store.put(&domain(), &pair()).unwrap().generation, 4);
     assert_eq!(store.load(&domain()).unwrap().unwrap().generation, 4);
     // Nothing good is an error, not "there is none".
-    for generation in generations(&path).unwrap() {
+    for generation in generation::all(&path).unwrap() {
         fs::remove_file(generation.path.join("privkey.pem")).unwrap();
     }
     assert!(store.load(&domain()).is_err());
@@ -214,6 +214,7 @@ fn the_ledger_ignores_a_torn_line_and_goes_on_after_it() {
         zone: "example.test".to_owned(),
         fqdn: "_acme-challenge.example.test".to_owned(),
         value: value.to_owned(),
+        proof: None,
     };
     store.owe(&domain(), &debt("1")).unwrap();
     store.owe(&domain(), &debt("1")).unwrap();
@@ -266,4 +267,81 @@ fn imports_for_every_domain_that_is_covered() {
         import(&[domain()], UnixTime(now.0 + 100 * 86400)),
         Err(StoreError::Bad { .. })
     ));
+}
+
+#[test]
+fn goes_back_to_an_earlier_certificate_but_never_to_one_whose_key_is_known() {
+    let (_folder, store) = lab();
+    let domain = domain();
+    for _ in 0..3 {
+        store.put(&domain, &pair()).unwrap();
+    }
+    let current = || store.load(&domain).unwrap().unwrap();
+    assert_eq!(store.rollback(&domain, None).unwrap().generation, 2);
+    assert_eq!(current().generation, 2);
+    assert_eq!(store.rollback(&domain, Some(3)).unwrap().generation, 3);
+    assert_eq!(current().generation, 3);
+
+    store.compromise(&domain, 2).unwrap();
+    assert_eq!(store.rollback(&domain, None).unwrap().generation, 1);
+    let refused = store.rollback(&domain, Some(2)).unwrap_err().to_string();
+    assert!(
+        refused.contains("no generation 2") && refused.contains("hint:"),
+        "{refused}"
+    );
+    assert!(
+        store.rollback(&domain, None).is_err(),
+        "nothing below the first"
+    );
+    assert_eq!(current().generation, 1, "a refusal changes nothing");
+
+    // The one in service stays until there is another, and is never fallen back to.
+    store.compromise(&domain, 1).unwrap();
+    assert!(current().compromised);
+    assert_eq!(store.put(&domain, &pair()).unwrap().generation, 4);
+    let four = store.lineage(&domain).join("current/fullchain.pem");
+    fs::remove_file(four).unwrap();
+    assert_eq!(current().generation, 3);
+    assert!(store.compromise(&domain, 77).is_err());
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "damage is done on purpose")]
+fn a_file_that_was_altered_is_not_served() {
+    let (_folder, store) = lab();
+    let domain = domain();
+    store.put(&domain, &pair()).unwrap();
+    store.put(&domain, &pair()).unwrap();
+    let current = store.lineage(&domain).join("current");
+    // Still a good pair, but not the one that was stored: only the checksum can tell.
+    let chain = current.join("fullchain.pem");
+    let text = fs::read_to_string(&chain).unwrap();
+    fs::write(&chain, format!("{text}\n")).unwrap();
+    assert_eq!(store.load(&domain).unwrap().unwrap().generation, 1);
+    fs::write(&chain, text).unwrap();
+    assert_eq!(store.load(&domain).unwrap().unwrap().generation, 2);
+    // A generation of an older version has no manifest.
+    fs::remove_file(current.join("MANIFEST")).unwrap();
+    assert_eq!(store.load(&domain).unwrap().unwrap().generation, 2);
+}
+
+#[test]
+fn the_heartbeat_and_the_limits_are_shared_by_all() {
+    let (_folder, store) = lab();
+    assert_eq!(store.heartbeat().unwrap(), None);
+    store.beat(UnixTime(1234)).unwrap();
+    assert_eq!(store.heartbeat().unwrap(), Some(UnixTime(1234)));
+    assert_eq!(store.limits().unwrap(), Sealed::Missing);
+    let change = || {
+        store.change_limits(&mut |found| match found {
+            Sealed::Good(text) => [text, b"1".to_vec()].concat(),
+            Sealed::Missing | Sealed::Previous(_) | Sealed::Damaged => b"1".to_vec(),
+        })
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| change().unwrap());
+        }
+    });
+    assert_eq!(store.limits().unwrap(), Sealed::Good(b"11111111".to_vec()));
 }

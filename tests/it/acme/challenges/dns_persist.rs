@@ -22,8 +22,12 @@ struct Site {
 
 impl Site {
     fn new() -> Self {
+        Self::with(Knot::start(&["example.test"]), "")
+    }
+
+    /// `more`: other authoritative servers, as further elements of the list.
+    fn with(knot: Knot, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let knot = Knot::start(&["example.test"]);
         let pebble = Pebble::asking(knot.address()).start();
         let text = format!(
             r#"domains = ["example.test"]
@@ -34,7 +38,7 @@ directory = "{}"
 ca_file = "{}"
 challenge = "dns-persist-01"
 [acme.dns]
-nameservers = ["{}"]
+nameservers = ["{}"{more}]
 "#,
             folder.path().display(),
             pebble.directory_url(),
@@ -158,6 +162,27 @@ fn a_record_that_has_ended_is_not_offered() {
     assert!(text.contains("it ended at 2023-11-14T22:13:20Z"), "{text}");
     assert_eq!(site.looked(), 0);
     site.update(&format!("add {RECORD}. 60 TXT \"{record}\""));
+    let (code, text) = site.cert(&["renew", "--force"]);
+    assert_eq!(code, Some(0), "{text}");
+}
+
+#[test]
+fn a_server_that_lacks_the_record_is_named_and_holds_the_order_back() {
+    let lagging = Knot::start(&["example.test"]);
+    let more = format!(", \"{}\"", lagging.address());
+    let site = Site::with(Knot::start(&["example.test"]), &more);
+    let (_, text) = site.cert(&["persist-record"]);
+    let line = format!("add {RECORD}. 60 TXT \"{}\"", value(&text));
+    site.update(&line);
+    let (code, text) = site.cert(&["persist-record", "--check"]);
+    assert_eq!(code, Some(75), "{text}");
+    assert!(text.contains("shows it"), "{text}");
+    let lacks = format!("({}) does not show it: no such record", lagging.address());
+    assert!(text.contains(&lacks), "{text}");
+    let (code, text) = site.cert(&["issue"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert_eq!(site.looked(), 0);
+    assert!(lagging.update("example.test", &[&line]).status.success());
     let (code, text) = site.cert(&["renew", "--force"]);
     assert_eq!(code, Some(0), "{text}");
 }

@@ -2,6 +2,7 @@
 
 mod dns_account;
 mod dns_persist;
+mod dns_single;
 mod http;
 mod tls_alpn;
 

@@ -1,0 +1,123 @@
+//! What each name server says of a record, in one round of questions.
+
+use std::net::SocketAddr;
+
+use futures_util::future::join_all;
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::{RData, RecordType};
+
+use super::super::dns::wire::{Role, WireError, ask};
+use super::{Place, Propagation};
+
+/// What one address of a name server says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sight {
+    /// The name server.
+    pub server: String,
+    /// Its address; none if it has none.
+    pub address: Option<SocketAddr>,
+    /// What it says.
+    pub seen: Seen,
+}
+
+/// What is seen at an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// All values, with authority.
+    All,
+    /// An answer without all values: what it was.
+    Missing(String),
+    /// No answer: why.
+    Silent(String),
+}
+
+/// A name server that keeps the record from counting as visible.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Lack {
+    /// Server, address, and what it says.
+    pub(super) text: String,
+    /// Whether no address of this server answers at all.
+    pub(super) dead: bool,
+}
+
+impl Propagation {
+    /// Asks every address of every server once, all at the same time.
+    pub async fn sights(&self, place: &Place, values: &[String]) -> Vec<Sight> {
+        let asked = place.servers.iter().map(|server| async move {
+            let answers = server.addresses.iter().map(|&address| async move {
+                let answer = ask(address, Role::Authority, &place.fqdn, RecordType::TXT).await;
+                Sight {
+                    server: server.name.clone(),
+                    address: Some(address),
+                    seen: seen(answer, values),
+                }
+            });
+            let mut sights = join_all(answers).await;
+            if sights.is_empty() {
+                sights.push(Sight {
+                    server: server.name.clone(),
+                    address: None,
+                    seen: Seen::Silent("it has no address".to_owned()),
+                });
+            }
+            sights
+        });
+        join_all(asked).await.into_iter().flatten().collect()
+    }
+}
+
+/// What is missing where. One address of a name server may be out of our reach (IPv6, say); all of them may not.
+pub(super) fn lacks(sights: &[Sight]) -> Vec<Lack> {
+    let answers = |server: &str| {
+        sights
+            .iter()
+            .any(|sight| sight.server == server && !matches!(sight.seen, Seen::Silent(_)))
+    };
+    let lack = |sight: &Sight| {
+        let (reason, dead) = match &sight.seen {
+            Seen::All => return None,
+            Seen::Silent(_) if answers(&sight.server) => return None,
+            Seen::Silent(reason) => (reason, true),
+            Seen::Missing(reason) => (reason, false),
+        };
+        let text = match sight.address {
+            Some(address) => format!("{} ({address}): {reason}", sight.server),
+            None => format!("{}: {reason}", sight.server),
+        };
+        Some(Lack { text, dead })
+    };
+    sights.iter().filter_map(lack).collect()
+}
+
+fn seen(answer: Result<Message, WireError>, values: &[String]) -> Seen {
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) => return Seen::Silent(error.to_string()),
+    };
+    match answer.metadata.response_code {
+        // NXDOMAIN is "not yet", and so is an answer without data (a wildcard record makes one).
+        ResponseCode::NoError | ResponseCode::NXDomain => {}
+        code => return Seen::Missing(code.to_string()),
+    }
+    if !answer.metadata.authoritative {
+        return Seen::Missing("it answers without authority".to_owned());
+    }
+    let found: Vec<String> = answer
+        .answers
+        .iter()
+        .filter_map(|record| match &record.data {
+            RData::TXT(txt) => Some(
+                txt.txt_data
+                    .iter()
+                    .map(|part| String::from_utf8_lossy(part))
+                    .collect(),
+            ),
+            _ => None,
+        })
+        .collect();
+    let missing = values.iter().filter(|value| !found.contains(value)).count();
+    match missing {
+        0 => Seen::All,
+        _ => Seen::Missing(format!("{missing} of {} values missing", values.len())),
+    }
+}
