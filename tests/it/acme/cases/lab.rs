@@ -152,9 +152,9 @@ impl Lab {
         let text = format!(
             "#!/bin/sh\nunset LD_PRELOAD FAKETIME\n\
              case $1 in present) verb=add ttl=60;; cleanup) verb=del ttl=;; esac\n\
-             zone=${{2#_acme-challenge.}}\n\
+             name=${{2%.}}\nzone=${{name#_acme-challenge.}}\n\
              exec knsupdate -y hmac-sha256:{KEY_NAME}:{KEY_SECRET} <<END\n\
-             server {} {}\nzone $zone.\n$verb $2. $ttl TXT $3\nsend\nquit\nEND\n",
+             server {} {}\nzone $zone.\n$verb $name. $ttl TXT $3\nsend\nquit\nEND\n",
             self.knot.address().ip(),
             self.knot.address().port(),
         );
