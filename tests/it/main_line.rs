@@ -164,14 +164,14 @@ pub(crate) async fn served_serial(portico: &Portico, trust: &Trust) -> String {
 }
 
 /// Clients of both protocols, some on connections that stay, some on new ones, until told to stop.
-struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicU64>,
     clients: Vec<tokio::task::JoinHandle<Vec<String>>>,
 }
 
 impl Load {
-    fn start(edge: &Edge) -> Self {
+    pub(crate) fn start(edge: &Edge) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let answered = Arc::new(AtomicU64::new(0));
         let kinds = Protocol::BOTH
@@ -211,7 +211,7 @@ impl Load {
     }
 
     /// Waits for so many more answers.
-    async fn after(&self, more: u64) {
+    pub(crate) async fn after(&self, more: u64) {
         let target = self.answered.load(Ordering::Relaxed) + more;
         wait::until_async("answers under load", async || {
             (self.answered.load(Ordering::Relaxed) >= target).then_some(())
@@ -219,7 +219,7 @@ impl Load {
         .await;
     }
 
-    async fn stop(self) -> (u64, Vec<String>) {
+    pub(crate) async fn stop(self) -> (u64, Vec<String>) {
         self.stop.store(true, Ordering::Relaxed);
         let mut failures = Vec::new();
         for client in self.clients {

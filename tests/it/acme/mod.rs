@@ -6,3 +6,5 @@ mod dns;
 mod engine;
 mod fail;
 mod issue;
+mod peers;
+mod soak;

@@ -18,50 +18,50 @@ use crate::support::pebble::{Pebble, PebbleBuilder};
 use crate::support::{port, program};
 
 /// Exit codes of `portico cert renew`.
-pub(super) const DONE: i32 = 0;
-pub(super) const FAILED: i32 = 1;
-pub(super) const BLOCKED: i32 = 2;
-pub(super) const WAITING: i32 = 75;
+pub(in crate::acme) const DONE: i32 = 0;
+pub(in crate::acme) const FAILED: i32 = 1;
+pub(in crate::acme) const BLOCKED: i32 = 2;
+pub(in crate::acme) const WAITING: i32 = 75;
 
-pub(super) const DOMAIN: &str = "example.test";
-pub(super) const HOUR: i64 = 3600;
-pub(super) const DAY: i64 = 24 * HOUR;
+pub(in crate::acme) const DOMAIN: &str = "example.test";
+pub(in crate::acme) const HOUR: i64 = 3600;
+pub(in crate::acme) const DAY: i64 = 24 * HOUR;
 
 /// One run of the program.
 #[derive(Debug)]
-pub(super) struct Run {
-    pub(super) code: Option<i32>,
-    pub(super) signal: Option<i32>,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
-    pub(super) took: Duration,
+pub(in crate::acme) struct Run {
+    pub(in crate::acme) code: Option<i32>,
+    pub(in crate::acme) signal: Option<i32>,
+    pub(in crate::acme) stdout: String,
+    pub(in crate::acme) stderr: String,
+    pub(in crate::acme) took: Duration,
 }
 
 impl Run {
     /// Fails the test unless the program ended with this code.
     #[track_caller]
-    pub(super) fn ends(self, code: i32) -> Self {
+    pub(in crate::acme) fn ends(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{}", self.text());
         self
     }
 
     /// Fails the test unless the program said this.
     #[track_caller]
-    pub(super) fn says(self, words: &str) -> Self {
+    pub(in crate::acme) fn says(self, words: &str) -> Self {
         assert!(self.text().contains(words), "{words:?} in: {}", self.text());
         self
     }
 
-    pub(super) fn text(&self) -> String {
+    pub(in crate::acme) fn text(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)
     }
 }
 
 /// Everything that a case needs.
-pub(super) struct Lab {
-    pub(super) knot: Knot,
-    pub(super) pebble: Pebble,
-    pub(super) proxy: FaultProxy,
+pub(in crate::acme) struct Lab {
+    pub(in crate::acme) knot: Knot,
+    pub(in crate::acme) pebble: Pebble,
+    pub(in crate::acme) proxy: FaultProxy,
     folder: TempDir,
     config: String,
     /// The lines of the configuration that name the DNS provider.
@@ -72,12 +72,12 @@ pub(super) struct Lab {
 
 impl Lab {
     /// One domain, knot by RFC 2136.
-    pub(super) fn start() -> Self {
+    pub(in crate::acme) fn start() -> Self {
         Self::with(&[DOMAIN], |pebble| pebble)
     }
 
     /// The same with other domains and another Pebble.
-    pub(super) fn with(
+    pub(in crate::acme) fn with(
         domains: &[&str],
         change: impl FnOnce(PebbleBuilder) -> PebbleBuilder,
     ) -> Self {
@@ -87,7 +87,7 @@ impl Lab {
     }
 
     /// The same with parts that are there already.
-    pub(super) fn of(domains: &[&str], knot: Knot, pebble: Pebble) -> Self {
+    pub(in crate::acme) fn of(domains: &[&str], knot: Knot, pebble: Pebble) -> Self {
         let proxy = FaultProxy::before(&pebble);
         let folder = tempfile::tempdir().expect("a temporary folder");
         let dir = folder.path().display();
@@ -134,27 +134,27 @@ impl Lab {
 
     /// Replaces a part of the configuration that must be there.
     #[track_caller]
-    pub(super) fn reconfigure(&mut self, from: &str, to: &str) {
+    pub(in crate::acme) fn reconfigure(&mut self, from: &str, to: &str) {
         assert!(self.config.contains(from), "{from:?} in {}", self.config);
         self.config = self.config.replace(from, to);
         self.write_config();
     }
 
     /// Another DNS provider: the lines of the configuration that name it.
-    pub(super) fn provider(&mut self, lines: &str) {
+    pub(in crate::acme) fn provider(&mut self, lines: &str) {
         let before = std::mem::replace(&mut self.provider, lines.to_owned());
         self.reconfigure(&before, lines);
     }
 
     /// For tests that move the clock: knot would refuse a signature of another time, so a hook updates it at the true one.
-    pub(super) fn any_time(mut self) -> Self {
+    pub(in crate::acme) fn any_time(mut self) -> Self {
         let script = self.folder.path().join("hook.sh");
         let text = format!(
             "#!/bin/sh\nunset LD_PRELOAD FAKETIME\n\
              case $1 in present) verb=add ttl=60;; cleanup) verb=del ttl=;; esac\n\
-             zone=${{2#_acme-challenge.}}\n\
+             name=${{2%.}}\nzone=${{name#_acme-challenge.}}\n\
              exec knsupdate -y hmac-sha256:{KEY_NAME}:{KEY_SECRET} <<END\n\
-             server {} {}\nzone $zone.\n$verb $2. $ttl TXT $3\nsend\nquit\nEND\n",
+             server {} {}\nzone $zone.\n$verb $name. $ttl TXT $3\nsend\nquit\nEND\n",
             self.knot.address().ip(),
             self.knot.address().port(),
         );
@@ -171,33 +171,33 @@ impl Lab {
         fs::write(self.config_file(), &self.config).expect("our own folder");
     }
 
-    pub(super) fn config_file(&self) -> PathBuf {
+    pub(in crate::acme) fn config_file(&self) -> PathBuf {
         self.folder.path().join("portico.toml")
     }
 
     /// The state directory.
-    pub(super) fn state(&self) -> PathBuf {
+    pub(in crate::acme) fn state(&self) -> PathBuf {
         self.folder.path().join("state")
     }
 
     /// The directory of a lineage.
-    pub(super) fn lineage(&self, domain: &str) -> PathBuf {
+    pub(in crate::acme) fn lineage(&self, domain: &str) -> PathBuf {
         self.state().join("certs").join(domain)
     }
 
     /// It is so many seconds later than at the start, here and at the CA.
-    pub(super) fn at(&self, seconds: i64) {
+    pub(in crate::acme) fn at(&self, seconds: i64) {
         self.clock(seconds);
         self.proxy.skew(seconds);
     }
 
     /// This machine's clock alone is so many seconds ahead.
-    pub(super) fn clock(&self, seconds: i64) {
+    pub(in crate::acme) fn clock(&self, seconds: i64) {
         self.ahead.set(seconds);
     }
 
     /// The program with these arguments, at the time that it is.
-    pub(super) fn command(&self, args: &[&str]) -> Command {
+    pub(in crate::acme) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portico"));
         command
             .args(args)
@@ -211,22 +211,22 @@ impl Lab {
     }
 
     /// Runs `portico` with these arguments.
-    pub(super) fn portico(&self, args: &[&str]) -> Run {
+    pub(in crate::acme) fn portico(&self, args: &[&str]) -> Run {
         run(self.command(args))
     }
 
     /// What the timer does.
-    pub(super) fn renew(&self) -> Run {
+    pub(in crate::acme) fn renew(&self) -> Run {
         self.portico(&["cert", "renew"])
     }
 
     /// What an operator does who will not wait.
-    pub(super) fn force(&self) -> Run {
+    pub(in crate::acme) fn force(&self) -> Run {
         self.portico(&["cert", "renew", "--force"])
     }
 
     /// `cert status` of a domain.
-    pub(super) fn status(&self, domain: &str) -> Value {
+    pub(in crate::acme) fn status(&self, domain: &str) -> Value {
         let run = self.portico(&["cert", "status", "--json"]).ends(DONE);
         let all: Value = serde_json::from_str(&run.stdout).expect("JSON");
         let all = all
@@ -238,12 +238,12 @@ impl Lab {
     }
 
     /// The serial number of the certificate in use; none if there is none.
-    pub(super) fn serial(&self) -> Option<String> {
+    pub(in crate::acme) fn serial(&self) -> Option<String> {
         self.status(DOMAIN)["serial"].as_str().map(str::to_owned)
     }
 
     /// The names of the generations in the store, in order.
-    pub(super) fn generations(&self) -> Vec<String> {
+    pub(in crate::acme) fn generations(&self) -> Vec<String> {
         let Ok(all) = fs::read_dir(self.lineage(DOMAIN).join("gen")) else {
             return Vec::new();
         };
@@ -258,7 +258,7 @@ impl Lab {
 
     /// The certificate in use with its key, proven to be a pair for both names; fails the test otherwise.
     #[track_caller]
-    pub(super) fn pair(&self) -> Bundle {
+    pub(in crate::acme) fn pair(&self) -> Bundle {
         let current = self.lineage(DOMAIN).join("current");
         let read = |name: &str| fs::read(current.join(name)).expect("a file of the pair");
         let bundle = Bundle::parse(&read("fullchain.pem"), &read("privkey.pem")).expect("a pair");
@@ -271,18 +271,18 @@ impl Lab {
     }
 
     /// Pebble forgets everything.
-    pub(super) fn restart_pebble(&mut self) {
+    pub(in crate::acme) fn restart_pebble(&mut self) {
         self.pebble.forget();
     }
 
     /// The TXT values left in the zone.
-    pub(super) fn left_in_dns(&self) -> Vec<String> {
+    pub(in crate::acme) fn left_in_dns(&self) -> Vec<String> {
         self.knot.txt(&format!("_acme-challenge.{DOMAIN}"))
     }
 }
 
 /// Runs a command to its end.
-pub(super) fn run(mut command: Command) -> Run {
+pub(in crate::acme) fn run(mut command: Command) -> Run {
     let start = Instant::now();
     let done = command.output().expect("the program runs");
     let run = Run {
@@ -298,7 +298,7 @@ pub(super) fn run(mut command: Command) -> Run {
 }
 
 /// The environment that shifts a program's wall clock, and nothing else of it.
-pub(super) fn faketime(spec: &str) -> [(&'static str, String); 5] {
+pub(in crate::acme) fn faketime(spec: &str) -> [(&'static str, String); 5] {
     [
         ("LD_PRELOAD", program::faketime().display().to_string()),
         ("FAKETIME", spec.to_owned()),

@@ -8,6 +8,6 @@ mod answers;
 mod clock;
 mod damaged;
 mod killed;
-mod lab;
+pub(super) mod lab;
 mod limits;
 mod wrong;
