@@ -441,6 +441,7 @@ impl Job<'_> {
             .ok_or_else(|| AcmeError::Transport("the CA gave no certificate".to_owned()))?;
         self.journal.enter(Phase::Verifying);
         let bundle = Bundle::parse(fullchain.as_bytes(), pending.key.as_bytes())?;
+        bundle.check_chain()?;
         bundle.check_names(&self.lineage.names)?;
         bundle.check_dates(UnixTime(UnixTime::now().0.saturating_sub(ahead)))?;
         if !self.allow_staging {

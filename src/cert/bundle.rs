@@ -86,6 +86,12 @@ pub enum BundleError {
         /// The names that are there.
         has: String,
     },
+    /// A leaf alone.
+    #[error(
+        "the chain holds the certificate alone and not who issued it: many clients would refuse it\nhint: ask the CA \
+         for the full chain"
+    )]
+    NoIssuer,
     /// Expired.
     #[error("the certificate expired at {0}")]
     Expired(UnixTime),
@@ -178,6 +184,18 @@ impl Bundle {
             return Err(BundleError::NotYet(self.not_before));
         }
         Ok(())
+    }
+
+    /// Whether the chain says who issued the leaf (RFC 8555 §7.4.2): clients do not look for it.
+    ///
+    /// # Errors
+    /// [`BundleError::NoIssuer`].
+    pub fn check_chain(&self) -> Result<(), BundleError> {
+        if self.key.cert.len() > 1 {
+            Ok(())
+        } else {
+            Err(BundleError::NoIssuer)
+        }
     }
 
     /// Whether every one of `wanted` is among the names.
