@@ -41,6 +41,8 @@ async fn issues_below_the_label_of_the_account_and_leaves_others_alone() {
     let calls = std::fs::read_to_string(calls).unwrap();
     let (verb, name) = calls.lines().next().unwrap().split_once(' ').unwrap();
     let (label, rest) = name.split_once('.').unwrap();
+    // As lego calls its hooks: with the dot at the end.
+    let rest = rest.strip_suffix('.').unwrap();
     assert_eq!((verb, rest), ("present", RECORD));
     let digits = label.strip_prefix('_').unwrap();
     assert_eq!(digits.len(), 16);
@@ -50,7 +52,7 @@ async fn issues_below_the_label_of_the_account_and_leaves_others_alone() {
             .all(|digit| matches!(digit, b'a'..=b'z' | b'2'..=b'7'))
     );
     assert_eq!(
-        knot.txt(name),
+        knot.txt(name.trim_end_matches('.')),
         [""; 0],
         "nothing of the first order is left"
     );
