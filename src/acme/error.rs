@@ -1,6 +1,6 @@
 //! Why there is no certificate, and what that means for the next try.
 //!
-//! An error is born with its class; [`crate::acme::renew`] turns the class into a waiting time and the command line
+//! An error is born with its class; [`crate::acme::renew()`] turns the class into a waiting time and the command line
 //! turns it into an exit code. Messages are for the operator; secrets never get into them.
 
 use std::time::Duration;
