@@ -51,8 +51,10 @@ impl Propagation {
     }
 }
 
-fn values(answer: &Message) -> Result<Vec<String>, String> {
+/// The TXT values of an authoritative answer, each with its parts joined; otherwise why it counts for nothing.
+pub(super) fn values(answer: &Message) -> Result<Vec<String>, String> {
     match answer.metadata.response_code {
+        // NXDOMAIN is "not yet", and so is an answer without data (a wildcard record makes one).
         ResponseCode::NoError | ResponseCode::NXDomain => {}
         code => return Err(code.to_string()),
     }

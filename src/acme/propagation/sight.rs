@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 
 use futures_util::future::join_all;
-use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::{RData, RecordType};
+use hickory_proto::op::Message;
+use hickory_proto::rr::RecordType;
 
 use super::super::dns::wire::{Role, WireError, ask};
-use super::{Place, Propagation};
+use super::{Place, Propagation, look};
 
 /// What one address of a name server says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,27 +94,10 @@ fn seen(answer: Result<Message, WireError>, values: &[String]) -> Seen {
         Ok(answer) => answer,
         Err(error) => return Seen::Silent(error.to_string()),
     };
-    match answer.metadata.response_code {
-        // NXDOMAIN is "not yet", and so is an answer without data (a wildcard record makes one).
-        ResponseCode::NoError | ResponseCode::NXDomain => {}
-        code => return Seen::Missing(code.to_string()),
-    }
-    if !answer.metadata.authoritative {
-        return Seen::Missing("it answers without authority".to_owned());
-    }
-    let found: Vec<String> = answer
-        .answers
-        .iter()
-        .filter_map(|record| match &record.data {
-            RData::TXT(txt) => Some(
-                txt.txt_data
-                    .iter()
-                    .map(|part| String::from_utf8_lossy(part))
-                    .collect(),
-            ),
-            _ => None,
-        })
-        .collect();
+    let found = match look::values(&answer) {
+        Ok(found) => found,
+        Err(reason) => return Seen::Missing(reason),
+    };
     let missing = values.iter().filter(|value| !found.contains(value)).count();
     match missing {
         0 => Seen::All,

@@ -20,8 +20,6 @@ use zeroize::Zeroizing;
 pub use self::import::import;
 use crate::cert::answers::Answer;
 use crate::cert::bundle::{Bundle, BundleError};
-use crate::cert::lineage::Lineage;
-use crate::cert::live::Served;
 use crate::cert::sealed::Sealed;
 use crate::clock::UnixTime;
 use crate::host::Host;
@@ -351,24 +349,4 @@ pub trait Store: fmt::Debug + Send + Sync {
             .iter()
             .any(|answer| answer.lineage == lineage))
     }
-}
-
-/// Everything that may be served, in the order of `lineages` (the first is the default for clients without SNI), and
-/// what could not be loaded. A lineage without certificate is in neither.
-#[must_use]
-pub fn load_all(store: &dyn Store, lineages: &[Lineage]) -> (Vec<Served>, Vec<StoreError>) {
-    let mut served = Vec::new();
-    let mut problems = Vec::new();
-    for lineage in lineages {
-        match store.load(&lineage.name) {
-            Ok(Some(stored)) => served.push(
-                stored
-                    .bundle
-                    .into_served(lineage.name.as_str(), stored.generation),
-            ),
-            Ok(None) => {}
-            Err(error) => problems.push(error),
-        }
-    }
-    (served, problems)
 }
