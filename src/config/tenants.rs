@@ -143,7 +143,7 @@ impl Tenants {
         let file = section.maybe_path(
             "file",
             "required for `source = \"file\"`",
-            "The list of tenants (TOML); read again when it changes",
+            "The list of tenants (TOML, or JSON or CSV by its name); read again when it changes",
         );
         match (source, file) {
             _ if !clear => {}

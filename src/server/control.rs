@@ -61,7 +61,11 @@ impl Running {
         loop {
             announced.update(&self);
             tokio::select! {
-                _ = watch.tick() => self.reload.watch(),
+                _ = watch.tick() => {
+                    if let Some(ok) = self.reload.watch() {
+                        self.status.note_tenants(ok);
+                    }
+                }
                 _ = signals.hangup.recv() => self.reload_now(announced.ready.is_none()),
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,

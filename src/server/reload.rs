@@ -114,17 +114,15 @@ impl Reload {
         Ok(restart)
     }
 
-    /// Looks for certificates and tenants that have changed on disk.
-    pub fn watch(&mut self) {
+    /// Looks for certificates and tenants that have changed on disk. Says whether tenants could be read, if they had
+    /// changed.
+    pub fn watch(&mut self) -> Option<bool> {
         if let Some(certs) = &mut self.certs {
             certs.refresh(&Lineage::all(&self.config));
         }
-        let Some(path) = tenant_file(&self.config) else {
-            return;
-        };
-        let stamp = Stamp::of(path);
+        let stamp = Stamp::of(tenant_file(&self.config)?);
         if stamp == self.tenants_seen {
-            return;
+            return None;
         }
         // Noted also if the file is bad, so that one bad file is one line in the log and not one each second.
         self.tenants_seen = stamp;
@@ -136,8 +134,12 @@ impl Reload {
                     "tenants read again"
                 );
                 self.current.publish(snapshot);
+                Some(true)
             }
-            Err(error) => tracing::error!("the tenants stay as they were: {error}"),
+            Err(error) => {
+                tracing::error!("the tenants stay as they were: {error}");
+                Some(false)
+            }
         }
     }
 }

@@ -36,6 +36,8 @@ pub struct Status {
     draining: AtomicBool,
     reloads_ok: AtomicU64,
     reloads_failed: AtomicU64,
+    tenants_ok: AtomicU64,
+    tenants_failed: AtomicU64,
     /// Written by the control plane, read by the admin listener; held for a copy only.
     last_reload: Mutex<Option<Value>>,
 }
@@ -69,6 +71,8 @@ impl Status {
             draining: AtomicBool::new(false),
             reloads_ok: AtomicU64::new(0),
             reloads_failed: AtomicU64::new(0),
+            tenants_ok: AtomicU64::new(0),
+            tenants_failed: AtomicU64::new(0),
             last_reload: Mutex::new(None),
         }
     }
@@ -110,6 +114,16 @@ impl Status {
     /// The drain has begun.
     pub fn note_draining(&self) {
         self.draining.store(true, Relaxed);
+    }
+
+    /// A changed list of tenants was read; a bad one changes nothing.
+    pub fn note_tenants(&self, ok: bool) {
+        let counter = if ok {
+            &self.tenants_ok
+        } else {
+            &self.tenants_failed
+        };
+        counter.fetch_add(1, Relaxed);
     }
 
     /// A reload is over.
@@ -243,6 +257,9 @@ impl AdminSource for Status {
                 generation: self.current.load().generation,
                 reloads_ok: self.reloads_ok.load(Relaxed),
                 reloads_failed: self.reloads_failed.load(Relaxed),
+                tenants: self.current.load().resolver.directory().len(),
+                tenants_ok: self.tenants_ok.load(Relaxed),
+                tenants_failed: self.tenants_failed.load(Relaxed),
                 access_log_lost: self.access_log.lost(),
                 certificates: &certificates,
                 engine: &look.engine,

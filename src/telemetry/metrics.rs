@@ -51,6 +51,12 @@ pub struct Facts<'a> {
     pub reloads_ok: u64,
     /// Reloads that changed nothing because something was wrong.
     pub reloads_failed: u64,
+    /// Tenants of the directory, if they are counted.
+    pub tenants: Option<usize>,
+    /// Changed lists of tenants that took effect.
+    pub tenants_ok: u64,
+    /// Changed lists of tenants that changed nothing because something was wrong.
+    pub tenants_failed: u64,
     /// Records of the access log that could not be written.
     pub access_log_lost: u64,
     /// The certificates in service.
@@ -282,6 +288,22 @@ impl Facts<'_> {
         text.family(name, Kind::Counter, "Reloads of the configuration.");
         text.sample(name, &[("result", "ok")], self.reloads_ok);
         text.sample(name, &[("result", "failed")], self.reloads_failed);
+        if let Some(tenants) = self.tenants {
+            text.plain(
+                "portico_tenants",
+                Kind::Gauge,
+                "Tenants in the directory.",
+                tenants as u64,
+            );
+        }
+        let name = "portico_tenants_reloads_total";
+        text.family(
+            name,
+            Kind::Counter,
+            "Changed lists of tenants that were read.",
+        );
+        text.sample(name, &[("result", "ok")], self.tenants_ok);
+        text.sample(name, &[("result", "failed")], self.tenants_failed);
         certs::render_served(text, &self.engine.node, self.certificates);
         certs::render_engine(text, self.engine, self.certificates);
         text.plain(

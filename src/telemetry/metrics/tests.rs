@@ -59,6 +59,9 @@ fn facts(engine: &EngineFacts) -> Facts<'_> {
         generation: 3,
         reloads_ok: 2,
         reloads_failed: 1,
+        tenants: Some(7),
+        tenants_ok: 3,
+        tenants_failed: 1,
         access_log_lost: 5,
         certificates: &[
             CertificateFacts {
@@ -208,6 +211,8 @@ fn every_series_is_there_from_the_start() {
         assert_eq!(samples.get(series), Some(&0.0), "{series}");
     }
     assert_eq!(samples["portico_build_info{version=\"1.2.3\"}"], 1.0);
+    assert_eq!(samples["portico_tenants_reloads_total{result=\"ok\"}"], 3.0);
+    assert_eq!(samples["portico_tenants"], 7.0);
     assert_eq!(
         samples["portico_config_reloads_total{result=\"failed\"}"],
         1.0

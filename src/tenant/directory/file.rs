@@ -1,24 +1,24 @@
-//! `source = "file"`: the tenants that a TOML file lists.
+//! `source = "file"`: the tenants that a file lists, as TOML, JSON or CSV by the end of its name.
 //!
-//! ```toml
-//! [[tenant]]
-//! id = "acme"                            # what the app is told
-//! hosts = ["acme.example.com"]           # default: the id as a label of every base domain
-//! state = "active"                       # active | suspended | pending | maintenance | deleted
-//! ```
-//! A file is taken whole or not at all.
+//! A file is taken whole or not at all. Whatever the format, a row has an id (what the app is told), hosts (without them: the id
+//! as a label of every base domain) and a state. Rows go one by one into a [`Table`], so a million of them cost no more
+//! memory than they need afterwards.
 
-use std::collections::{HashMap, HashSet};
+mod csv;
+mod json;
+mod toml;
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::Deserialize;
 use thiserror::Error;
-use toml::Spanned;
 
 use super::super::id::{State, Tenant, TenantId};
 use super::Directory;
-use crate::host::{Host, HostError};
+use super::table::{Place, Table, TableError};
+use crate::host::Host;
 
 /// Why a tenant file is not taken.
 #[derive(Debug, Error)]
@@ -30,9 +30,9 @@ pub enum FileError {
         path: PathBuf,
         /// What the system said.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
-    /// It is not TOML of the right shape.
+    /// It is not of the right shape.
     #[error("the tenant file `{}` is not well formed: {message}", path.display())]
     Shape {
         /// The file.
@@ -46,7 +46,7 @@ pub enum FileError {
         /// The file.
         path: PathBuf,
         /// The line of the value.
-        line: usize,
+        line: u64,
         /// What is wrong.
         message: &'static str,
         /// The value.
@@ -56,27 +56,10 @@ pub enum FileError {
     },
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawFile {
-    #[serde(default)]
-    tenant: Vec<RawTenant>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawTenant {
-    id: Spanned<String>,
-    hosts: Option<Vec<Spanned<String>>>,
-    #[serde(default)]
-    state: State,
-}
-
 /// Tenants from a file.
 #[derive(Debug)]
 pub struct FileDirectory {
-    hosts: HashMap<Host, Arc<Tenant>, foldhash::fast::RandomState>,
-    tenants: usize,
+    table: Table,
 }
 
 impl FileDirectory {
@@ -85,91 +68,34 @@ impl FileDirectory {
     /// # Errors
     /// [`FileError`]; the file is taken whole or not at all.
     pub fn load(path: &Path, bases: &[Host]) -> Result<Self, FileError> {
-        let text = std::fs::read_to_string(path).map_err(|source| FileError::Read {
+        let file = File::open(path).map_err(|source| FileError::Read {
             path: path.to_owned(),
             source,
         })?;
-        Self::parse(&text, path, bases)
+        Self::read(BufReader::new(file), path, bases)
     }
 
-    fn parse(text: &str, path: &Path, bases: &[Host]) -> Result<Self, FileError> {
-        let raw: RawFile = toml::from_str(text).map_err(|error| FileError::Shape {
-            path: path.to_owned(),
-            message: error.to_string(),
-        })?;
-        let row = |value: &Spanned<String>, message, hint| FileError::Row {
-            path: path.to_owned(),
-            line: 1 + text
-                .bytes()
-                .take(value.span().start)
-                .filter(|&byte| byte == b'\n')
-                .count(),
-            message,
-            value: value.get_ref().clone(),
-            hint,
+    fn read(source: impl Read, path: &Path, bases: &[Host]) -> Result<Self, FileError> {
+        let mut listing = Listing {
+            path,
+            bases,
+            table: Table::new(bases),
         };
-        let mut hosts: HashMap<Host, Arc<Tenant>, foldhash::fast::RandomState> = HashMap::default();
-        let mut ids = HashSet::new();
-        for tenant in &raw.tenant {
-            let id = TenantId::new(tenant.id.get_ref()).ok_or_else(|| {
-                row(
-                    &tenant.id,
-                    "not a tenant id",
-                    "1 to 63 characters, none of them a control character",
-                )
-            })?;
-            if !ids.insert(id.clone()) {
-                return Err(row(
-                    &tenant.id,
-                    "a tenant is listed twice",
-                    "merge the two rows",
-                ));
-            }
-            let entry = Arc::new(Tenant::new(id, tenant.state));
-            let bad = |value: &Spanned<String>, _error: HostError| {
-                row(
-                    value,
-                    "not a host name",
-                    "letters, digits and `-` only; give `hosts` if the id is no label",
-                )
-            };
-            let mut names = Vec::new();
-            match &tenant.hosts {
-                Some(list) => {
-                    for host in list {
-                        names.push((
-                            Host::parse(host.get_ref()).map_err(|error| bad(host, error))?,
-                            host,
-                        ));
-                    }
-                }
-                None => {
-                    for base in bases {
-                        let name = Host::parse(&format!("{}.{base}", tenant.id.get_ref()));
-                        names.push((name.map_err(|error| bad(&tenant.id, error))?, &tenant.id));
-                    }
-                }
-            }
-            for (host, value) in names {
-                if hosts.insert(host, Arc::clone(&entry)).is_some() {
-                    return Err(row(
-                        value,
-                        "a host belongs to two tenants",
-                        "a host names one tenant",
-                    ));
-                }
-            }
+        match path.extension().and_then(|end| end.to_str()) {
+            Some("json") => json::read(source, &mut listing)?,
+            Some("csv") => csv::read(source, &mut listing)?,
+            _ => toml::read(source, &mut listing)?,
         }
+        listing.table.finish();
         Ok(Self {
-            hosts,
-            tenants: raw.tenant.len(),
+            table: listing.table,
         })
     }
 }
 
 impl Directory for FileDirectory {
     fn by_host(&self, host: &Host) -> Option<Arc<Tenant>> {
-        self.hosts.get(host).map(Arc::clone)
+        self.table.tenant(host)
     }
 
     fn by_label(&self, _label: &str) -> Option<Arc<Tenant>> {
@@ -177,7 +103,7 @@ impl Directory for FileDirectory {
     }
 
     fn len(&self) -> Option<usize> {
-        Some(self.tenants)
+        Some(self.table.tenants())
     }
 
     fn source(&self) -> &'static str {
@@ -185,49 +111,116 @@ impl Directory for FileDirectory {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A value and the line it stands on; lines are not known in every format, then it is the row's number.
+struct At<'v> {
+    value: &'v str,
+    line: u64,
+}
 
-    fn parse(text: &str) -> Result<FileDirectory, String> {
-        let base = Host::parse("example.com").unwrap();
-        FileDirectory::parse(text, Path::new("tenants.toml"), &[base])
-            .map_err(|error| error.to_string())
+/// What has been read of a file so far.
+struct Listing<'l> {
+    path: &'l Path,
+    bases: &'l [Host],
+    table: Table,
+}
+
+impl Listing<'_> {
+    /// A tenant with all its hosts; `None` is its id below each base domain.
+    fn tenant(
+        &mut self,
+        id: &At<'_>,
+        hosts: Option<&[At<'_>]>,
+        state: State,
+    ) -> Result<(), FileError> {
+        let name = self.id(id)?;
+        if self.table.place(&name).is_some() {
+            return Err(self.row(id, "a tenant is listed twice", "merge the two rows"));
+        }
+        let place = self.add(&name, id, state)?;
+        match hosts {
+            Some(hosts) => hosts.iter().try_for_each(|host| self.host(host, place)),
+            None => self.host_of_id(id, place),
+        }
     }
 
-    #[test]
-    fn rows_name_hosts_or_take_their_id_as_label() {
-        let directory = parse(
-            "[[tenant]]\nid = \"acme\"\n[[tenant]]\nid = \"Big Co\"\nhosts = [\"big.example.com\", \"B.example.com\"]\nstate = \"suspended\"\n",
+    fn id(&self, at: &At<'_>) -> Result<TenantId, FileError> {
+        TenantId::new(at.value).ok_or_else(|| {
+            self.row(
+                at,
+                "not a tenant id",
+                "1 to 63 characters, none of them a control character",
+            )
+        })
+    }
+
+    fn add(&mut self, id: &TenantId, at: &At<'_>, state: State) -> Result<Place, FileError> {
+        let added = self.table.add_tenant(id, state);
+        added.map_err(|error| self.refused(at, error))
+    }
+
+    fn host(&mut self, at: &At<'_>, place: Place) -> Result<(), FileError> {
+        let host = Host::parse(at.value).map_err(|_invalid| self.no_host(at))?;
+        let added = self.table.add_host(&host, place);
+        added.map_err(|error| self.refused(at, error))
+    }
+
+    fn host_of_id(&mut self, at: &At<'_>, place: Place) -> Result<(), FileError> {
+        for base in self.bases {
+            let name = format!("{}.{base}", at.value);
+            let host = Host::parse(&name).map_err(|_invalid| self.no_host(at))?;
+            let added = self.table.add_host(&host, place);
+            added.map_err(|error| self.refused(at, error))?;
+        }
+        Ok(())
+    }
+
+    fn no_host(&self, at: &At<'_>) -> FileError {
+        self.row(
+            at,
+            "not a host name",
+            "letters, digits and `-` only; give `hosts` if the id is no label",
         )
-        .unwrap();
-        let at = |host: &str| directory.by_host(&Host::parse(host).unwrap());
-        assert_eq!(at("acme.example.com").unwrap().id.as_str(), "acme");
-        assert_eq!(at("b.example.com").unwrap().header_value, "Big%20Co");
-        assert_eq!(at("b.example.com").unwrap().state, State::Suspended);
-        assert!(at("other.example.com").is_none());
     }
 
-    #[test]
-    fn says_line_value_and_hint() {
-        let error = parse("[[tenant]]\nid = \"acme\"\n\n[[tenant]]\nid = \"acme\"\n").unwrap_err();
-        assert_eq!(
-            error,
-            "tenants.toml:5: a tenant is listed twice: `acme`\n  hint: merge the two rows"
-        );
-        let error = parse("[[tenant]]\nid = \"a_b\"\n").unwrap_err();
-        assert!(
-            error.starts_with("tenants.toml:2: not a host name: `a_b`"),
-            "{error}"
-        );
-        let error = parse("[[tenant]]\nid = \"a\"\nhost = \"x\"\n").unwrap_err();
-        assert!(error.contains("unknown field `host`"), "{error}");
-        let error =
-            parse("[[tenant]]\nid=\"a\"\n[[tenant]]\nid=\"b\"\nhosts=[\"a.example.com\"]\n")
-                .unwrap_err();
-        assert!(
-            error.contains("a host belongs to two tenants: `a.example.com`"),
-            "{error}"
-        );
+    fn refused(&self, at: &At<'_>, error: TableError) -> FileError {
+        match error {
+            TableError::TwoTenants => self.row(
+                at,
+                "a host belongs to two tenants",
+                "a host names one tenant",
+            ),
+            TableError::Full => self.row(
+                at,
+                "there are too many tenants",
+                "all names together are more than 4 GiB",
+            ),
+        }
+    }
+
+    fn row(&self, at: &At<'_>, message: &'static str, hint: &'static str) -> FileError {
+        FileError::Row {
+            path: self.path.to_owned(),
+            line: at.line,
+            message,
+            value: at.value.chars().take(200).collect(),
+            hint,
+        }
+    }
+
+    fn shape(&self, message: impl ToString) -> FileError {
+        FileError::Shape {
+            path: self.path.to_owned(),
+            message: message.to_string(),
+        }
+    }
+
+    fn unread(&self, source: io::Error) -> FileError {
+        FileError::Read {
+            path: self.path.to_owned(),
+            source,
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 
 pub mod file;
 pub mod pattern;
+pub mod table;
 
 use std::fmt::Debug;
 use std::sync::Arc;

@@ -119,6 +119,11 @@ async fn a_changed_file_takes_effect_by_itself_and_a_bad_one_changes_nothing() {
         assert_eq!(status(&site, "acme.example.test").await, 402);
         assert_eq!(status(&site, "big.example.test").await, 200);
     }
+    let failed = site
+        .portico
+        .metric("portico_tenants_reloads_total{result=\"failed\"}");
+    assert!(failed >= 3.0, "each bad file is counted: {failed}");
+    assert_eq!(site.portico.metric("portico_tenants "), 6.0);
     fs::remove_file(&file).unwrap();
     assert_eq!(status(&site, "big.example.test").await, 200);
 
@@ -128,4 +133,32 @@ async fn a_changed_file_takes_effect_by_itself_and_a_bad_one_changes_nothing() {
         (answer.status.as_u16() == 200).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_list_may_be_json_or_csv() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        (
+            "tenants.json",
+            "[{\"id\": \"acme\"}, {\"id\": \"late\", \"state\": \"suspended\"}]",
+        ),
+        ("tenants.csv", "id,host,state\nacme,,\nlate,,suspended\n"),
+    ] {
+        let origin = Origin::hello();
+        let file = folder.path().join(name);
+        fs::write(&file, text).unwrap();
+        let site = Site::before(&[origin.address()])
+            .set("tenants", "source = \"file\"")
+            .set(
+                "tenants",
+                &format!("file = {:?}", file.display().to_string()),
+            )
+            .start();
+        for (label, wanted) in [("acme", 200), ("late", 402), ("nobody", 404)] {
+            let host = format!("{label}.example.test");
+            assert_eq!(status(&site, &host).await, wanted, "{name} {label}");
+        }
+        assert_eq!(origin.only_request().one("x-tenant"), "acme");
+    }
 }

@@ -1,0 +1,72 @@
+//! Tenants as JSON: a list of objects with the keys of the TOML form.
+//!
+//! ```json
+//! [{"id": "acme", "hosts": ["acme.example.com"], "state": "active"}]
+//! ```
+//! Rows are taken one by one, so the list is never in memory as a whole. Errors in a row name its number.
+
+use std::fmt;
+use std::io::Read;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, SeqAccess, Visitor};
+
+use super::{At, FileError, Listing};
+use crate::tenant::id::State;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTenant {
+    id: String,
+    hosts: Option<Vec<String>>,
+    #[serde(default)]
+    state: State,
+}
+
+pub(super) fn read(source: impl Read, listing: &mut Listing<'_>) -> Result<(), FileError> {
+    let mut refused = None;
+    let mut json = serde_json::Deserializer::from_reader(source);
+    let rows = Rows {
+        listing: &mut *listing,
+        refused: &mut refused,
+    };
+    let read = json.deserialize_seq(rows).and_then(|()| json.end());
+    match (refused, read) {
+        (Some(refused), _) => Err(refused),
+        (None, Err(error)) => Err(listing.shape(error)),
+        (None, Ok(())) => Ok(()),
+    }
+}
+
+struct Rows<'r, 'l> {
+    listing: &'r mut Listing<'l>,
+    /// What a row was refused for, as the format's own errors cannot carry it.
+    refused: &'r mut Option<FileError>,
+}
+
+impl<'de> Visitor<'de> for Rows<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of tenants")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<(), A::Error> {
+        let mut line = 0;
+        while let Some(row) = rows.next_element::<RawTenant>()? {
+            line += 1;
+            let at = |value| At { value, line };
+            let hosts = row.hosts.as_ref();
+            let hosts: Option<Vec<_>> =
+                hosts.map(|hosts| hosts.iter().map(|host| at(host)).collect());
+            let added = self
+                .listing
+                .tenant(&at(&row.id), hosts.as_deref(), row.state);
+            if let Err(error) = added {
+                *self.refused = Some(error);
+                return Err(serde::de::Error::custom("a row was refused"));
+            }
+        }
+        Ok(())
+    }
+}
