@@ -23,7 +23,7 @@ use super::state::{Journal, Phase};
 use crate::cert::bundle::Bundle;
 use crate::cert::failpoint;
 use crate::cert::lineage::Lineage;
-use crate::cert::store::{Meta, NewGeneration, Pending, Store, Stored};
+use crate::cert::store::{Debt, Meta, NewGeneration, Pending, Store, Stored};
 use crate::clock::UnixTime;
 use crate::config::{Ca, Config};
 
@@ -67,11 +67,16 @@ impl Job<'_> {
         }
     }
 
-    /// Removes what an earlier run left behind for the CA to see.
-    pub(super) async fn clean(&self, out: Output<'_>) -> Result<(), AcmeError> {
+    /// Removes what earlier runs left behind for the CA to see, but for the records that `stays` wants left.
+    pub(super) async fn clean(
+        &self,
+        stays: impl Fn(&Debt) -> bool,
+        out: Output<'_>,
+    ) -> Result<(), AcmeError> {
         let client = Client::new(self.ca.ca_file.as_deref())?;
         let mut proof = Proof::new(self.config, self.store, self.lineage, &client, self.journal)?;
-        proof.clean(out).await;
+        proof.clean(stays, out).await;
+        self.journal.count_debts();
         Ok(())
     }
 
@@ -84,7 +89,13 @@ impl Job<'_> {
         let account = account::open(self.state_dir, self.ca, client).await?;
         let ahead = self.check_clock(client)?;
         let (mut pending, mut order) = self.order(&account, client).await?;
-        proof.clean(out).await;
+        // An order that waits for its records finds those that are published where they are.
+        let waits = order.state().status == OrderStatus::Pending;
+        let url = order.url().to_owned();
+        let stays = |debt: &Debt| {
+            waits && debt.published.is_some() && debt.order.as_deref() == Some(url.as_str())
+        };
+        proof.clean(stays, out).await;
         let finished = self.finish(&mut pending, &mut order, &account, proof, ahead, out);
         let issued = match finished.await {
             // These end the order at the CA; a new one is needed next time. All else can be taken up again.
@@ -94,6 +105,7 @@ impl Job<'_> {
                 | AcmeError::Certificate(_)),
             ) => {
                 self.store.clear_pending(&self.lineage.name)?;
+                proof.clean(|_| false, out).await;
                 return Err(error);
             }
             other => other?,

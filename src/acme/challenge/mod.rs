@@ -1,8 +1,8 @@
 //! Proving to a CA that names are ours: one file for each kind of challenge.
 //!
 //! A [`Proof`] brings the authorizations of an order to an end: it makes the answers visible, sees for itself that they
-//! are, only then offers them to the CA, and takes them away again whatever came of it. The order above knows nothing
-//! of kinds. A name whose authorization is still valid is not proven again, and then nothing is published.
+//! are, only then offers them to the CA, and takes them away again whatever came of it; but a TXT record that does not
+//! show in time stays for as long as its order does. The order above knows nothing of kinds. A name whose authorization is still valid is not proven again, and then nothing is published.
 
 mod alpn;
 mod dns;
@@ -12,17 +12,17 @@ mod served;
 
 use instant_acme::{AuthorizationStatus, ChallengeType, Order, OrderStatus};
 
-use self::dns::Records;
+use self::dns::{For, Records};
 pub use self::persist::{Found, Persist, Record, Seen, persist_record};
 use self::served::Served;
 use super::client::Client;
 use super::dns::Output;
-use super::error::AcmeError;
+use super::error::{AcmeError, Class};
 use super::order::{patient, settle};
 use super::state::{Journal, Phase};
 use crate::cert::failpoint;
 use crate::cert::lineage::Lineage;
-use crate::cert::store::Store;
+use crate::cert::store::{Debt, Store};
 use crate::config::{Challenge, Config};
 use crate::host::Host;
 
@@ -72,7 +72,7 @@ impl<'a> Proof<'a> {
     ) -> Result<Self, AcmeError> {
         let kind = match lineage.challenge {
             Challenge::Dns01 | Challenge::DnsAccount01 => {
-                Kind::Dns(Box::new(Records::new(&config.acme, store, lineage)?))
+                Kind::Dns(Box::new(Records::new(config, store, lineage)?))
             }
             Challenge::DnsPersist01 => Kind::Persist(Persist::new(&config.acme)),
             Challenge::Http01 | Challenge::TlsAlpn01 => {
@@ -106,19 +106,32 @@ impl<'a> Proof<'a> {
         let asked = self.asked(order).await?;
         if asked.is_empty() {
             tracing::info!("the CA needs no new proof");
+            self.clean(|_| false, out).await;
             return self.settled(order).await;
         }
+        let whom = order.url().to_owned();
         self.journal.enter(Phase::Presenting);
         let shown = match &mut self.kind {
-            Kind::Dns(records) => records.show(&asked, account, self.journal, out).await,
+            Kind::Dns(records) => {
+                let whom = For {
+                    account,
+                    order: &whom,
+                };
+                records.show(&asked, whom, self.journal, out).await
+            }
             Kind::Persist(persist) => persist.confirm(self.client, &asked, account).await,
             Kind::Served(served) => served.show(&asked, self.journal).await,
         };
+        // Not there yet: the next run looks again, as long as the CA keeps the order.
+        let waits = matches!(&self.kind, Kind::Dns(_))
+            && matches!(&shown, Err(error) if error.class() == Class::Propagation);
         let proven = match shown {
             Ok(()) => self.validate(order).await,
             Err(error) => Err(error),
         };
-        self.clean(out).await;
+        if !waits {
+            self.clean(|_| false, out).await;
+        }
         if let Kind::Dns(records) = &mut self.kind {
             records.close().await;
         }
@@ -135,11 +148,11 @@ impl<'a> Proof<'a> {
         Ok(())
     }
 
-    /// Takes away what this run or an earlier one has made visible. What cannot be taken away now is left to the next
-    /// run.
-    pub(super) async fn clean(&mut self, out: Output<'_>) {
+    /// Takes away what this run or an earlier one has made visible, but for the records that `stays` wants left. What
+    /// cannot be taken away now is left to the next run.
+    pub(super) async fn clean(&mut self, stays: impl Fn(&Debt) -> bool, out: Output<'_>) {
         if let Kind::Dns(records) = &mut self.kind {
-            records.clean(out).await;
+            records.clean(stays, out).await;
         } else if let Ok(debts) = self.store.debts(&self.lineage.name) {
             for debt in debts {
                 tracing::warn!(

@@ -344,9 +344,12 @@ impl Store for FileStore {
         for line in content.split(|&byte| byte == b'\n') {
             // A torn line is that of a call that never came to pass: the record is written before the call.
             match serde_json::from_slice(line) {
-                Ok(Entry::Owe(debt)) if !open.contains(&debt) => open.push(debt),
-                Ok(Entry::Paid(debt)) => open.retain(|other| *other != debt),
-                Ok(Entry::Owe(_)) | Err(_) => {}
+                Ok(Entry::Owe(debt)) => match open.iter_mut().find(|other| other.is_same(&debt)) {
+                    Some(known) => *known = debt,
+                    None => open.push(debt),
+                },
+                Ok(Entry::Paid(debt)) => open.retain(|other| !other.is_same(&debt)),
+                Err(_) => {}
             }
         }
         Ok(open)

@@ -57,6 +57,17 @@ impl Run {
     }
 }
 
+/// How a hook that changes DNS behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::acme) enum Hook {
+    /// It does what it is asked.
+    Honest,
+    /// It says ok to `present` and does nothing.
+    PublishesNothing,
+    /// It says ok to `cleanup` and does nothing.
+    RemovesNothing,
+}
+
 /// Everything that a case needs.
 pub(in crate::acme) struct Lab {
     pub(in crate::acme) knot: Knot,
@@ -148,13 +159,26 @@ impl Lab {
 
     /// For tests that move the clock: knot would refuse a signature of another time, so a hook updates it at the true one.
     pub(in crate::acme) fn any_time(mut self) -> Self {
+        self.hook(Hook::Honest);
+        self
+    }
+
+    /// From now on a hook changes DNS, or says that it does. Each call is noted.
+    pub(in crate::acme) fn hook(&mut self, hook: Hook) {
         let script = self.folder.path().join("hook.sh");
+        let lies = match hook {
+            Hook::Honest => "never",
+            Hook::PublishesNothing => "present",
+            Hook::RemovesNothing => "cleanup",
+        };
         let text = format!(
-            "#!/bin/sh\nunset LD_PRELOAD FAKETIME\n\
+            "#!/bin/sh\nunset LD_PRELOAD FAKETIME FAKETIME_TIMESTAMP_FILE\necho \"$1 $3\" >> {}\n\
+             [ $1 = {lies} ] && exit 0\n\
              case $1 in present) verb=add ttl=60;; cleanup) verb=del ttl=;; esac\n\
              name=${{2%.}}\nzone=${{name#_acme-challenge.}}\n\
              exec knsupdate -y hmac-sha256:{KEY_NAME}:{KEY_SECRET} <<END\n\
              server {} {}\nzone $zone.\n$verb $name. $ttl TXT $3\nsend\nquit\nEND\n",
+            self.calls_file().display(),
             self.knot.address().ip(),
             self.knot.address().port(),
         );
@@ -164,7 +188,17 @@ impl Lab {
             script.display()
         );
         self.provider(&lines);
-        self
+    }
+
+    fn calls_file(&self) -> PathBuf {
+        self.folder.path().join("calls")
+    }
+
+    /// The values that the hook was called with for `present` or `cleanup`, in order.
+    pub(in crate::acme) fn hook_calls(&self, verb: &str) -> Vec<String> {
+        let calls = fs::read_to_string(self.calls_file()).unwrap_or_default();
+        let of = |line: &str| Some(line.strip_prefix(verb)?.trim().to_owned());
+        calls.lines().filter_map(of).collect()
     }
 
     fn write_config(&self) {

@@ -10,4 +10,5 @@ mod damaged;
 mod killed;
 pub(super) mod lab;
 mod limits;
+mod waiting;
 mod wrong;

@@ -154,5 +154,5 @@ async fn case_06_split_horizon_that_hides_the_name_servers() {
     );
     assert_eq!(challenge_posts(&pebble), 0);
     assert_eq!(internal.txt(RECORD), [""; 0]);
-    assert_eq!(server.txt(RECORD), [""; 0], "cleaned where it was");
+    assert_eq!(server.txt(RECORD).len(), 2, "they wait where they are");
 }
