@@ -112,6 +112,7 @@ pub async fn renew_lineage(
     };
     store.mend(domain)?;
     let journal = Journal::open(store, domain)?;
+    journal.begin();
     advise(config, store, &journal, domain, now).await?;
     let view = view_lineage(config, store, lineage, now)?;
     let job = Job {

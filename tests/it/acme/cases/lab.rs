@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use portico::cert::bundle::Bundle;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::dns_front::{Front, Mood};
 use crate::support::fault_proxy::FaultProxy;
 use crate::support::knot::{KEY_NAME, KEY_SECRET, Knot};
 use crate::support::pebble::{Pebble, PebbleBuilder};
@@ -77,6 +79,7 @@ pub(in crate::acme) struct Lab {
     config: String,
     /// The lines of the configuration that name the DNS provider.
     provider: String,
+    https: SocketAddr,
     /// Seconds that this machine's clock, as the program sees it, is ahead of the true time.
     ahead: Cell<i64>,
 }
@@ -115,7 +118,7 @@ impl Lab {
             "provider = \"rfc2136\"\ncredentials = \"{}\"",
             credentials.display()
         );
-        let [https, admin] = [(); 2].map(|()| port::free());
+        let [https, admin] = [(); 2].map(|()| port::local(port::free()));
         let config = format!(
             "domains = {domains:?}\nstate_dir = \"{dir}/state\"\n\
              [listen]\nhttps = [\"{}\"]\nadmin = \"{}\"\n\
@@ -123,8 +126,8 @@ impl Lab {
              [acme]\nemail = \"ops@example.test\"\ndirectory = \"{}\"\nca_file = \"{}\"\n\
              [acme.dns]\n{}\nnameservers = [\"{}\"]\n\
              propagation_timeout = \"5s\"\n",
-            port::local(https),
-            port::local(admin),
+            https,
+            admin,
             proxy.directory_url(),
             proxy.ca_file().display(),
             provider,
@@ -137,6 +140,7 @@ impl Lab {
             folder,
             config,
             provider,
+            https,
             ahead: Cell::new(0),
         };
         lab.write_config();
@@ -149,6 +153,19 @@ impl Lab {
         assert!(self.config.contains(from), "{from:?} in {}", self.config);
         self.config = self.config.replace(from, to);
         self.write_config();
+    }
+
+    /// A second name server, which passes on what knot says in this mood.
+    pub(in crate::acme) fn second_server(&mut self, mood: Mood) -> Front {
+        let address = port::local(port::free());
+        let known = format!("nameservers = [\"{}\"", self.knot.address());
+        self.reconfigure(&known, &format!("{known}, \"{address}\""));
+        Front::start(address, self.knot.address(), mood)
+    }
+
+    /// Where the proxy would listen, if one ran.
+    pub(in crate::acme) fn https(&self) -> SocketAddr {
+        self.https
     }
 
     /// Another DNS provider: the lines of the configuration that name it.
