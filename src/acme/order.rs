@@ -5,13 +5,13 @@
 
 mod begin;
 mod calls;
-mod limits;
+mod guard;
 
 use std::path::Path;
 
 use instant_acme::{Account, Order, OrderStatus};
 
-pub(super) use self::calls::{patient, settle};
+pub(super) use self::calls::{each, patient, settle};
 use super::account;
 use super::challenge::Proof;
 use super::client::Client;
@@ -87,7 +87,7 @@ impl Job<'_> {
         out: Output<'_>,
     ) -> Result<Stored, AcmeError> {
         let account = account::open(self.state_dir, self.ca, client).await?;
-        let ahead = self.check_clock(client)?;
+        self.check_clock(client)?;
         let (mut pending, mut order) = self.order(&account, client).await?;
         // An order that waits for its records finds those that are published where they are.
         let waits = order.state().status == OrderStatus::Pending;
@@ -96,7 +96,7 @@ impl Job<'_> {
             waits && debt.published.is_some() && debt.order.as_deref() == Some(url.as_str())
         };
         proof.clean(stays, out).await;
-        let finished = self.finish(&mut pending, &mut order, &account, proof, ahead, out);
+        let finished = self.finish(&mut pending, &mut order, &account, proof, out);
         let issued = match finished.await {
             // These end the order at the CA; a new one is needed next time. All else can be taken up again.
             Err(
@@ -138,7 +138,6 @@ impl Job<'_> {
         order: &mut Order,
         account: &Account,
         proof: &mut Proof<'_>,
-        ahead: i64,
         out: Output<'_>,
     ) -> Result<String, AcmeError> {
         let client = proof.client();
@@ -187,6 +186,8 @@ impl Job<'_> {
         let fullchain = patient(client, async || order.certificate().await).await?;
         let fullchain = fullchain
             .ok_or_else(|| AcmeError::Transport("the CA gave no certificate".to_owned()))?;
+        // By the CA's clock of this moment: ours may have been set since the run began.
+        let ahead = guard::ahead(client);
         self.journal.enter(Phase::Verifying);
         let bundle = Bundle::parse(fullchain.as_bytes(), pending.key.as_bytes())?;
         bundle.check_chain()?;

@@ -11,19 +11,25 @@ use crate::clock::UnixTime;
 /// A clock that differs by more makes nothing due that the CA's clock does not.
 const GREAT_SKEW: i64 = 3600;
 
+/// By how many seconds this machine's clock is ahead of the CA's last reply; 0 for a difference that does not matter.
+pub(super) fn ahead(client: &Client) -> i64 {
+    let date = client.reply().date;
+    let ahead = date.map_or(0, |date| UnixTime::now().seconds_since(date));
+    if ahead.abs() <= SKEW { 0 } else { ahead }
+}
+
 impl Job<'_> {
-    /// Compares this machine's clock with the CA's, and decides by the CA's if they differ. Returns by how many seconds
-    /// ours is ahead; 0 for a difference that does not matter.
-    pub(super) fn check_clock(&self, client: &Client) -> Result<i64, AcmeError> {
+    /// Compares this machine's clock with the CA's, and decides by the CA's if they differ.
+    pub(super) fn check_clock(&self, client: &Client) -> Result<(), AcmeError> {
         let Some(date) = client.reply().date else {
-            return Ok(0);
+            return Ok(());
         };
         let now = UnixTime::now();
         let seconds = now.seconds_since(date);
         self.journal
             .change(|state| state.clock = Some(Skew { seconds, at: now }))?;
         if seconds.abs() <= SKEW {
-            return Ok(0);
+            return Ok(());
         }
         tracing::warn!(
             skew_seconds = seconds,
@@ -36,7 +42,7 @@ impl Job<'_> {
                 due,
             }),
             Some(due) if date < due => Err(AcmeError::NotYet(due)),
-            _ => Ok(seconds),
+            _ => Ok(()),
         }
     }
 
