@@ -12,9 +12,11 @@ use super::dns::{Output, Provider};
 use super::error::AcmeError;
 use super::ledger::{self, Removal};
 use super::propagation::{Place, Propagation, PropagationError, Sight};
+use crate::cert::lineage::Lineage;
+use crate::cert::store::file::FileStore;
 use crate::cert::store::{Debt, Store};
 use crate::clock::UnixTime;
-use crate::config::Dns;
+use crate::config::{Config, Dns};
 use crate::host::Host;
 
 /// What a trial has shown.
@@ -100,6 +102,20 @@ pub async fn sweep(
     let propagation = Propagation::new(dns);
     let ended = remove(&mut provider, &propagation, store, domain, debts, out).await;
     Ok(Some(ended))
+}
+
+/// The domains that the store has TXT records of and the configuration does not have any more: nobody else comes back to
+/// them.
+#[must_use]
+pub fn forgotten(config: &Config, store: &FileStore) -> Vec<Host> {
+    let known = Lineage::all(config);
+    let left = |domain: &Host| store.debts(domain).is_ok_and(|debts| !debts.is_empty());
+    store
+        .lineages()
+        .into_iter()
+        .filter(|domain| known.iter().all(|lineage| lineage.name != *domain))
+        .filter(left)
+        .collect()
 }
 
 /// The zone that the provider is told.

@@ -7,6 +7,7 @@ pub mod after;
 pub mod change;
 pub mod check;
 pub mod export;
+mod forgotten;
 pub mod plan;
 pub mod status;
 
@@ -179,7 +180,11 @@ pub async fn reconcile(
         let state = State::load(&store, domain).unwrap_or_default();
         state.last_attempt
     });
-    run(config, &domains, Trigger::Due.into(), BUDGET, out).await
+    let verdict = run(config, &domains, Trigger::Due.into(), BUDGET, out).await?;
+    if domain.is_none() {
+        forgotten::clean(config, &store, out).await?;
+    }
+    Ok(verdict)
 }
 
 /// One step for each of these domains, one after the other; none is begun after `budget`.

@@ -7,8 +7,10 @@ use portico::host::Host;
 use serde_json::json;
 
 use super::lab::{DOMAIN, DONE, FAILED, HOUR, Hook, Lab, WAITING};
+use crate::support::dns_front::{Front, Mood};
 use crate::support::fault_proxy::{Answer, Fault, Kind};
 use crate::support::knot::Knot;
+use crate::support::port;
 
 const MINUTE: i64 = 60;
 
@@ -112,6 +114,95 @@ fn case_11_the_records_of_an_order_that_ends_are_cleaned() {
         assert_eq!(lab.proxy.posts(Kind::Challenge), 0, "{what}");
         assert_eq!(debts(&lab).len(), after.len(), "{what}");
     }
+}
+
+#[test]
+fn a_rehearsal_leaves_no_record_to_wait() {
+    let mut lab = Lab::start();
+    lab.hook(Hook::PublishesNothing);
+    lab.reconfigure("\"5s\"", "\"1s\"");
+    let run = lab.portico(&["cert", "renew", "--dry-run"]);
+    run.ends(FAILED).says("2 of 2 values missing");
+    assert_eq!(lab.hook_calls("cleanup").len(), 2);
+    let store = FileStore::new(&lab.state().join("dry-run"));
+    assert_eq!(store.debts(&Host::parse(DOMAIN).unwrap()).unwrap(), []);
+}
+
+#[test]
+fn the_responder_answers_anew_in_each_run_that_waits() {
+    let mut lab = Lab::with(&[DOMAIN], |pebble| pebble.always_valid());
+    let own = port::local(port::free());
+    let late = Front::start(port::local(port::free()), own, Mood::Late);
+    let known = format!("nameservers = [\"{}\"]", lab.knot.address());
+    let both = format!("nameservers = [\"{own}\", \"{}\"]", late.address());
+    lab.reconfigure(&known, &both);
+    lab.reconfigure("\"5s\"", "\"2s\"");
+    lab.provider(&format!("provider = \"responder\"\nlisten = [\"{own}\"]"));
+    lab.renew().ends(FAILED).says(&late.address().to_string());
+    assert_eq!(debts(&lab).len(), 2, "the order waits");
+    late.set(Mood::Good);
+    lab.at(5 * MINUTE);
+    lab.renew().ends(DONE);
+    assert_eq!(debts(&lab), []);
+    assert_eq!(lab.proxy.posts(Kind::NewOrder), 1);
+}
+
+#[test]
+fn a_person_is_reminded_and_not_told_to_remove_what_is_gone() {
+    let mut lab = Lab::start();
+    lab.reconfigure("\"5s\"", "\"1s\"");
+    lab.provider("provider = \"manual\"");
+    let mut values = Vec::new();
+    for time in [0, 5 * MINUTE] {
+        lab.at(time);
+        let run = lab.renew().ends(FAILED).says("Add this record");
+        assert!(!run.stdout.contains("You may remove"), "{}", run.stdout);
+        let value = |line: &str| {
+            Some(
+                line.split_once("IN TXT \"")?
+                    .1
+                    .trim_end_matches('"')
+                    .to_owned(),
+            )
+        };
+        let mut shown: Vec<String> = run.stdout.lines().filter_map(value).collect();
+        shown.sort();
+        assert_eq!(shown.len(), 2);
+        assert!(values.is_empty() || values == shown, "the same again");
+        values = shown;
+    }
+    for value in &values {
+        publish(&lab, value);
+    }
+    lab.at(20 * MINUTE);
+    lab.renew().ends(DONE).says("You may remove");
+    assert_eq!(debts(&lab).len(), 2, "nobody has");
+    lab.renew().ends(DONE).says("You may remove");
+    for value in &values {
+        let line = format!("del _acme-challenge.{DOMAIN}. TXT {value}");
+        assert!(lab.knot.update(DOMAIN, &[&line]).status.success());
+    }
+    let run = lab.renew().ends(DONE);
+    assert!(!run.stdout.contains("You may remove"), "{}", run.stdout);
+    assert_eq!(debts(&lab), []);
+}
+
+#[test]
+fn records_of_a_domain_that_was_taken_out_are_removed() {
+    const OTHER: &str = "other.test";
+    let mut lab = Lab::with(&[DOMAIN, OTHER], |pebble| pebble).any_time();
+    let deaf = Knot::start(&[DOMAIN, OTHER]);
+    let known = format!("nameservers = [\"{}\"", lab.knot.address());
+    lab.reconfigure(&known, &format!("{known}, \"{}\"", deaf.address()));
+    lab.reconfigure("\"5s\"", "\"1s\"");
+    lab.portico(&["cert", "reconcile"]).ends(FAILED);
+    let record = format!("_acme-challenge.{OTHER}");
+    assert_eq!(lab.knot.txt(&record).len(), 2);
+    lab.reconfigure(&format!(", \"{OTHER}\"]"), "]");
+    lab.portico(&["cert", "reconcile"])
+        .says("other.test: removed _acme-challenge.other.test TXT");
+    assert_eq!(lab.knot.txt(&record), [""; 0]);
+    assert_eq!(lab.left_in_dns().len(), 2, "those still wait");
 }
 
 #[test]
