@@ -8,10 +8,10 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use instant_acme::{Account, CertificateIdentifier, Identifier, NewOrder, Order, OrderStatus};
+use instant_acme::{CertificateIdentifier, Identifier, NewOrder, Order, OrderStatus};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 
-use super::account;
+use super::account::{self, Account};
 use super::ari;
 use super::challenge::Proof;
 use super::client::Client;
@@ -402,7 +402,7 @@ impl Job<'_> {
             Limits::change(self.store, now, |limits| {
                 limits.spend(directory, name, &url, pending.order.names.len(), now);
             })?;
-            let proven = proof.prove(order, account.id(), out).await;
+            let proven = proof.prove(order, account, out).await;
             // After trouble with the CA nobody knows what it found; whoever takes the order up again will see.
             let unknown = matches!(
                 proven,

@@ -17,7 +17,13 @@ pub(super) fn run(verb: &Account) -> Exit {
     match verb {
         Account::Show(options) => with_config(&options.file, |config| show(config, options.json)),
         Account::Import(options) => changing(&options.file, |config| {
-            let key = zeroize::Zeroizing::new(cert::read(&options.key)?);
+            // certbot has a folder for each account, below `accounts/<CA>/directory/`.
+            let key = if options.key.is_dir() {
+                options.key.join("private_key.json")
+            } else {
+                options.key.clone()
+            };
+            let key = zeroize::Zeroizing::new(cert::read(&key)?);
             let known = block_on(async {
                 Ok(account::import(&config.state_dir, &config.acme.first(), &key).await?)
             })?;
@@ -75,11 +81,12 @@ fn print(known: &Known) -> Result<Verdict, CertError> {
     let or = |text: &Option<String>, none: &str| text.clone().unwrap_or_else(|| none.to_owned());
     writeln!(
         stdout(),
-        "{}: account {}, contact {}, key {}",
+        "{}: account {}, contact {}, key {} ({})",
         known.directory,
         or(&known.url, "not confirmed by the CA yet"),
         or(&known.contact, "none"),
         or(&known.thumbprint, "unreadable"),
+        or(&known.key, "of no known kind"),
     )?;
     Ok(Verdict::Fine)
 }

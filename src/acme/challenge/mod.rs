@@ -10,11 +10,14 @@ mod http;
 mod persist;
 mod served;
 
+use aws_lc_rs::digest;
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use instant_acme::{AuthorizationStatus, ChallengeType, Order, OrderStatus};
 
 use self::dns::Records;
 pub use self::persist::{Found, Persist, Record, Seen, persist_record};
 use self::served::Served;
+use super::account::Account;
 use super::client::Client;
 use super::dns::Output;
 use super::error::AcmeError;
@@ -61,6 +64,22 @@ struct Asked {
     dns_value: String,
 }
 
+impl Asked {
+    /// The answer names the account's key (RFC 8555 §8.1), which the library does not have.
+    fn new(host: Host, wildcard: bool, token: &str, thumbprint: &str) -> Self {
+        let key_authorization = format!("{token}.{thumbprint}");
+        let digest = digest::digest(&digest::SHA256, key_authorization.as_bytes());
+        Self {
+            host,
+            wildcard,
+            token: token.to_owned(),
+            key_authorization,
+            digest: digest.as_ref().to_vec(),
+            dns_value: BASE64_URL_SAFE_NO_PAD.encode(digest),
+        }
+    }
+}
+
 impl<'a> Proof<'a> {
     /// Reads credentials where the kind needs some; asks nobody.
     pub(super) fn new(
@@ -93,17 +112,18 @@ impl<'a> Proof<'a> {
         self.client
     }
 
-    /// Brings the order's authorizations to an end. `account` is the account's URL.
+    /// Brings the order's authorizations to an end. `account` is the one that made the order.
     ///
     /// # Errors
     /// [`AcmeError::Validation`] if the CA did not see what it wanted; any other if it was not asked to look.
     pub(super) async fn prove(
         &mut self,
         order: &mut Order,
-        account: &str,
+        account: &Account,
         out: Output<'_>,
     ) -> Result<(), AcmeError> {
-        let asked = self.asked(order).await?;
+        let asked = self.asked(order, account.thumbprint()).await?;
+        let account = account.id();
         if asked.is_empty() {
             tracing::info!("the CA needs no new proof");
             return self.settled(order).await;
@@ -156,7 +176,7 @@ impl<'a> Proof<'a> {
     }
 
     /// The names that are to be proven.
-    async fn asked(&self, order: &mut Order) -> Result<Vec<Asked>, AcmeError> {
+    async fn asked(&self, order: &mut Order, thumbprint: &str) -> Result<Vec<Asked>, AcmeError> {
         let kind = self.lineage.challenge;
         patient(self.client, async || {
             let mut asked = Vec::new();
@@ -170,7 +190,6 @@ impl<'a> Proof<'a> {
                         let Some(challenge) = authorization.challenge(word(kind)) else {
                             return Ok(Err(not_offered(kind, &name)));
                         };
-                        let answer = challenge.key_authorization();
                         let (host, wildcard) = match name.strip_prefix("*.") {
                             Some(rest) => (rest, true),
                             None => (name.as_str(), false),
@@ -180,14 +199,7 @@ impl<'a> Proof<'a> {
                                 format!("the CA wants a proof for `{name}`, which is no host name");
                             return Ok(Err(AcmeError::OrderLost(text)));
                         };
-                        asked.push(Asked {
-                            host,
-                            wildcard,
-                            token: challenge.token.clone(),
-                            key_authorization: answer.as_str().to_owned(),
-                            digest: answer.digest().as_ref().to_vec(),
-                            dns_value: answer.dns_value(),
-                        });
+                        asked.push(Asked::new(host, wildcard, &challenge.token, thumbprint));
                     }
                     _ => {
                         let text = format!("the authorization of `{name}` is over");
