@@ -2,6 +2,7 @@
 
 mod killed;
 mod moving_in;
+mod revoked;
 mod staging;
 
 use std::fs;
