@@ -124,7 +124,10 @@ impl Store for FileStore {
                     let reason = last
                         .map_or_else(|| "no `current` link".to_owned(), |error| error.to_string());
                     tracing::warn!(%lineage, generation = stored.generation, reason, "the current certificate is unusable, using the newest good one");
-                    return Ok(Some(stored));
+                    return Ok(Some(Stored {
+                        instead_of: Some(reason),
+                        ..stored
+                    }));
                 }
                 Err(error) => last = last.or(Some(error)),
             }
