@@ -1,11 +1,14 @@
 //! Runs that die while the account or its key is half made: the next one goes on with the same account.
 
+use std::process::Stdio;
+
 use rustix::process::Signal;
 use serde_json::json;
 
 use super::{account, account_file, accounts_at_the_ca, saved};
 use crate::acme::cases::lab::{BLOCKED, DONE, FAILED, Lab, run};
 use crate::support::fault_proxy::{Fault, Kind};
+use crate::support::wait;
 use portico::acme::failpoint;
 
 /// A run that ends at `place` as by `kill -9`.
@@ -134,6 +137,32 @@ fn an_account_whose_end_was_not_noted_can_be_ended_again() {
     lab.force().ends(DONE);
     assert_ne!(account(&lab)["url"], ended["url"]);
     assert_eq!(accounts_at_the_ca(&lab), 2);
+}
+
+#[test]
+fn no_key_changes_under_a_renewal_that_signs_with_it() {
+    let lab = Lab::start();
+    lab.renew().ends(DONE);
+    let before = account(&lab);
+    lab.proxy.times(1, Kind::NewOrder, Fault::Hang);
+    let mut renewal = lab.command(&["cert", "renew", "--force"]);
+    renewal.stdout(Stdio::null()).stderr(Stdio::null());
+    let asked = lab.proxy.posts(Kind::NewOrder);
+    let mut renewal = renewal.spawn().unwrap();
+    wait::until("the renewal asks the CA", || {
+        (lab.proxy.posts(Kind::NewOrder) > asked).then_some(())
+    });
+    for verb in [ROLLOVER, END] {
+        let busy = lab.portico(verb).ends(FAILED);
+        busy.says("a renewal of `example.test` is running")
+            .says("hint:");
+    }
+    assert_eq!(account(&lab), before);
+    renewal.kill().unwrap();
+    renewal.wait().unwrap();
+    lab.portico(ROLLOVER).ends(DONE);
+    assert_ne!(account(&lab)["thumbprint"], before["thumbprint"]);
+    lab.force().ends(DONE);
 }
 
 #[test]
