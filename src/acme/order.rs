@@ -9,10 +9,10 @@ mod guard;
 
 use std::path::Path;
 
-use instant_acme::{Account, Order, OrderStatus};
+use instant_acme::{Order, OrderStatus};
 
 pub(super) use self::calls::{each, patient, settle};
-use super::account;
+use super::account::{self, Account};
 use super::challenge::Proof;
 use super::client::Client;
 use super::dns::Output;
@@ -149,7 +149,7 @@ impl Job<'_> {
             Limits::change(self.store, now, |limits| {
                 limits.spend(directory, name, &url, pending.order.names.len(), now);
             })?;
-            let proven = proof.prove(order, account.id(), out).await;
+            let proven = proof.prove(order, account, out).await;
             // After trouble with the CA nobody knows what it found; whoever takes the order up again will see.
             let unknown = matches!(
                 proven,

@@ -50,14 +50,21 @@ impl Origin {
         }
     }
 
-    fn load(&self, domain: &Host) -> Result<Option<Served>, String> {
+    /// `held` is the generation in service. One that is older takes its place only if somebody made it current, and
+    /// never because a newer one cannot be read any more: what is in service is good.
+    fn load(&self, domain: &Host, held: Option<u64>) -> Result<Option<Served>, String> {
         match self {
             Self::Store(store) => match store.load(domain) {
-                Ok(Some(stored)) => Ok(Some(
-                    stored
-                        .bundle
-                        .into_served(domain.as_str(), stored.generation),
-                )),
+                Ok(Some(stored)) => match stored.instead_of {
+                    Some(reason) if held.is_some_and(|held| held > stored.generation) => {
+                        Err(reason)
+                    }
+                    _ => Ok(Some(
+                        stored
+                            .bundle
+                            .into_served(domain.as_str(), stored.generation),
+                    )),
+                },
                 Ok(None) => Ok(None),
                 Err(error) => Err(error.to_string()),
             },
@@ -163,7 +170,9 @@ impl Certs {
         for wanted in lineages {
             let lineage = wanted.name.as_str();
             let before = old.all().iter().find(|served| served.lineage == lineage);
-            let loaded = self.origin.load(&wanted.name).and_then(|new| {
+            let held = before.filter(|before| !before.placeholder && before.not_after > now);
+            let held = held.map(|held| held.generation);
+            let loaded = self.origin.load(&wanted.name, held).and_then(|new| {
                 match (&new, before) {
                     // An expired certificate is better than none, and worse than one that is still good.
                     (Some(new), Some(before))

@@ -20,6 +20,8 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 use self::generation::Generation;
 use super::answers::AnswerFiles;
 use super::{Debt, Lock, NewGeneration, Pending, PendingOrder, Store, StoreError, Stored};
@@ -62,6 +64,28 @@ impl FileStore {
         let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
         let name = |entry: fs::DirEntry| Host::parse(entry.file_name().to_str()?).ok();
         entries.filter_map(name).collect()
+    }
+
+    /// The key of a generation, in PEM.
+    ///
+    /// # Errors
+    /// [`StoreError`] if there is no such generation, or its key cannot be read.
+    pub fn key(&self, lineage: &Host, generation: u64) -> Result<Zeroizing<String>, StoreError> {
+        let path = self
+            .generation(lineage, generation)?
+            .path
+            .join("privkey.pem");
+        let key = fs::read_to_string(&path).map_err(failed("read", &path))?;
+        Ok(Zeroizing::new(key))
+    }
+
+    fn generation(&self, lineage: &Host, number: u64) -> Result<Generation, StoreError> {
+        let all = generation::all(&self.lineage(lineage))?;
+        let found = all.into_iter().find(|one| one.number == number);
+        found.ok_or_else(|| StoreError::NoGeneration {
+            lineage: lineage.clone(),
+            wanted: Some(number),
+        })
     }
 
     /// Removes a lineage with all its certificates and keys: for one that was a rehearsal.
@@ -108,7 +132,10 @@ impl Store for FileStore {
                     let reason = last
                         .map_or_else(|| "no `current` link".to_owned(), |error| error.to_string());
                     tracing::warn!(%lineage, generation = stored.generation, reason, "the current certificate is unusable, using the newest good one");
-                    return Ok(Some(stored));
+                    return Ok(Some(Stored {
+                        instead_of: Some(reason),
+                        ..stored
+                    }));
                 }
                 Err(error) => last = last.or(Some(error)),
             }
@@ -182,13 +209,7 @@ impl Store for FileStore {
     }
 
     fn compromise(&self, lineage: &Host, number: u64) -> Result<(), StoreError> {
-        let all = generation::all(&self.lineage(lineage))?;
-        let found = all.iter().find(|generation| generation.number == number);
-        let found = found.ok_or_else(|| StoreError::NoGeneration {
-            lineage: lineage.clone(),
-            wanted: Some(number),
-        })?;
-        found.mark_compromised()
+        self.generation(lineage, number)?.mark_compromised()
     }
 
     fn fingerprint(&self) -> u64 {

@@ -92,6 +92,8 @@ pub struct Stored {
     pub meta: Meta,
     /// Others know its key: it is served only until there is another.
     pub compromised: bool,
+    /// Why the generation that `current` names cannot be used, if this is not that one but the newest good one.
+    pub instead_of: Option<String>,
 }
 
 /// What is known of a generation beyond its chain.

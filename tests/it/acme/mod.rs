@@ -1,5 +1,6 @@
 //! Certificates from a real ACME server (Pebble, strict) through real DNS servers and the running proxy.
 
+mod accounts;
 mod cases;
 mod challenges;
 mod dns;

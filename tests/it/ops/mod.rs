@@ -2,6 +2,7 @@
 
 mod change;
 mod check;
+mod damaged;
 mod events;
 mod files;
 mod idle;

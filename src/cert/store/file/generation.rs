@@ -118,6 +118,7 @@ impl Generation {
             generation: self.number,
             meta,
             compromised: self.path.join(COMPROMISED).exists(),
+            instead_of: None,
         })
     }
 
