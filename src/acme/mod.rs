@@ -24,6 +24,7 @@ pub mod event;
 pub mod health;
 mod jws;
 mod key;
+mod ledger;
 pub mod limits;
 pub mod notices;
 mod order;
