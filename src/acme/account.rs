@@ -252,11 +252,12 @@ async fn settle(
         return Ok(());
     };
     match look_up(&next, post).await {
-        Ok(found) if saved.url.as_ref() == Some(&found.url) => {
+        // Nobody but this account ever showed it to the CA.
+        Ok(found) => {
             tracing::info!(account = found.url, "the CA has the account's new key");
             saved.promote();
         }
-        Ok(_) | Err(AcmeError::AccountGone(_)) => {
+        Err(AcmeError::AccountGone(_)) => {
             tracing::info!("the CA never took the account's new key; the one before stays");
             saved.next = None;
         }

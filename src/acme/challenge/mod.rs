@@ -65,7 +65,8 @@ struct Asked {
 }
 
 impl Asked {
-    /// What the CA wants to see for a pending authorization.
+    /// What the CA wants to see for a pending authorization. It names the account's key by its thumbprint (RFC 8555 §8.1);
+    /// the library does not have that key.
     fn read(
         kind: Challenge,
         authorization: AuthorizationHandle<'_>,
@@ -85,21 +86,17 @@ impl Asked {
             let text = format!("the CA wants a proof for `{name}`, which is no host name");
             AcmeError::OrderLost(text)
         })?;
-        Ok(Self::new(host, wildcard, &challenge.token, thumbprint))
-    }
-
-    /// The answer names the account's key (RFC 8555 §8.1), which the library does not have.
-    fn new(host: Host, wildcard: bool, token: &str, thumbprint: &str) -> Self {
+        let token = challenge.token.clone();
         let key_authorization = format!("{token}.{thumbprint}");
         let digest = digest::digest(&digest::SHA256, key_authorization.as_bytes());
-        Self {
+        Ok(Self {
             host,
             wildcard,
-            token: token.to_owned(),
+            token,
             key_authorization,
             digest: digest.as_ref().to_vec(),
             dns_value: BASE64_URL_SAFE_NO_PAD.encode(digest),
-        }
+        })
     }
 }
 

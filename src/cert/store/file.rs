@@ -58,14 +58,6 @@ impl FileStore {
         self.root.join(lineage.as_str())
     }
 
-    /// Every lineage that has a folder, in no order.
-    #[must_use]
-    pub fn lineages(&self) -> Vec<Host> {
-        let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
-        let name = |entry: fs::DirEntry| Host::parse(entry.file_name().to_str()?).ok();
-        entries.filter_map(name).collect()
-    }
-
     /// The key of a generation, in PEM.
     ///
     /// # Errors
@@ -86,6 +78,14 @@ impl FileStore {
             lineage: lineage.clone(),
             wanted: Some(number),
         })
+    }
+
+    /// Every lineage that has a folder, in no order.
+    #[must_use]
+    pub fn lineages(&self) -> Vec<Host> {
+        let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
+        let name = |entry: fs::DirEntry| Host::parse(entry.file_name().to_str()?).ok();
+        entries.filter_map(name).collect()
     }
 
     /// Removes a lineage with all its certificates and keys: for one that was a rehearsal.
