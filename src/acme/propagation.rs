@@ -6,6 +6,7 @@
 //! and delegations. A record counts as visible when every authoritative server gives all values with authority,
 //! because a CA asks from several places at once. Nothing here changes a record.
 
+mod agree;
 mod look;
 mod sight;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 use hickory_proto::rr::Name;
 use thiserror::Error;
 
+pub use self::agree::{Agreement, Discord};
 pub use self::look::Look;
 pub use self::sight::{Seen, Sight};
 use crate::config::Dns;

@@ -13,8 +13,11 @@ mod served;
 use instant_acme::{AuthorizationStatus, ChallengeType, Order, OrderStatus};
 
 use self::dns::Records;
+pub(super) use self::dns::owner;
+pub(super) use self::persist::{ENDS_SOON, LABEL as PERSIST_LABEL};
 pub use self::persist::{Found, Persist, Record, Seen, persist_record};
 use self::served::Served;
+pub(super) use self::served::{Reach, rehearse};
 use super::client::Client;
 use super::dns::Output;
 use super::error::AcmeError;
