@@ -14,7 +14,7 @@ use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use super::account;
 use super::ari;
 use super::challenge::Proof;
-use super::client::Client;
+use super::client::{Client, named_roots};
 use super::dns::Output;
 use super::error::AcmeError;
 use super::limits::{self, Limits, Scope};
@@ -441,7 +441,7 @@ impl Job<'_> {
             .ok_or_else(|| AcmeError::Transport("the CA gave no certificate".to_owned()))?;
         self.journal.enter(Phase::Verifying);
         let bundle = Bundle::parse(fullchain.as_bytes(), pending.key.as_bytes())?;
-        bundle.check_chain()?;
+        bundle.check_chain(&named_roots(self.ca.ca_file.as_deref())?)?;
         bundle.check_names(&self.lineage.names)?;
         bundle.check_dates(UnixTime(UnixTime::now().0.saturating_sub(ahead)))?;
         if !self.allow_staging {

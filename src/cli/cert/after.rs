@@ -100,6 +100,10 @@ impl<'a> Aftermath<'a> {
         let mut notices = before.clone();
         let mut kinds = Vec::new();
         let verdict = self.look(domain, &mut notices, &mut kinds, out).await;
+        // What was seen counts for the state that events tell.
+        if notices != before {
+            notices.write(self.store, domain);
+        }
         let now = UnixTime::now();
         let health = match health::of(self.config, self.store, domain, now) {
             Ok(health) => health,
@@ -108,8 +112,9 @@ impl<'a> Aftermath<'a> {
                 return verdict;
             }
         };
+        let seen = notices.clone();
         kinds.extend(notices.ran(ended.happened, health.near));
-        if notices != before {
+        if notices != seen {
             notices.write(self.store, domain);
         }
         for kind in kinds {

@@ -8,3 +8,4 @@ mod fail;
 mod issue;
 mod peers;
 mod soak;
+mod watched;

@@ -5,6 +5,7 @@ mod check;
 mod events;
 mod files;
 mod idle;
+mod kept;
 mod metrics;
 mod plan;
 mod secrets;

@@ -104,15 +104,16 @@ impl Lab {
             "provider = \"rfc2136\"\ncredentials = \"{}\"",
             credentials.display()
         );
-        let [https, admin] = [(); 2].map(|()| port::free());
+        let [https, http, admin] = [(); 3].map(|()| port::free());
         let config = format!(
             "domains = {domains:?}\nstate_dir = \"{dir}/state\"\n\
-             [listen]\nhttps = [\"{}\"]\nadmin = \"{}\"\n\
+             [listen]\nhttps = [\"{}\"]\nhttp = [\"{}\"]\nadmin = \"{}\"\n\
              [upstream]\nservers = [\"http://127.0.0.1:9\"]\n\
              [acme]\nemail = \"ops@example.test\"\ndirectory = \"{}\"\nca_file = \"{}\"\n\
              [acme.dns]\n{}\nnameservers = [\"{}\"]\n\
              propagation_timeout = \"5s\"\n",
             port::local(https),
+            port::local(http),
             port::local(admin),
             proxy.directory_url(),
             proxy.ca_file().display(),
