@@ -272,17 +272,12 @@ pub(super) fn connector(ca_file: Option<&Path>) -> Result<TlsConnector, AcmeErro
     let mut roots = RootCertStore::empty();
     let native = rustls_native_certs::load_native_certs();
     let (mut trusted, _) = roots.add_parsable_certificates(native.certs);
-    if let Some(path) = ca_file {
-        let bad =
-            |reason: String| AcmeError::Config(format!("`ca_file` `{}`: {reason}", path.display()));
-        let content = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
-        for certificate in CertificateDer::pem_slice_iter(&content) {
-            let certificate = certificate.map_err(|error| bad(error.to_string()))?;
-            roots
-                .add(certificate)
-                .map_err(|error| bad(error.to_string()))?;
-            trusted += 1;
-        }
+    for certificate in named_roots(ca_file)? {
+        roots.add(certificate).map_err(|error| {
+            let path = ca_file.unwrap_or_else(|| Path::new("")).display();
+            AcmeError::Config(format!("`ca_file` `{path}`: {error}"))
+        })?;
+        trusted += 1;
     }
     if trusted == 0 {
         let text = "this machine trusts no CA, so the connection to the ACME directory cannot be checked\nhint: \
@@ -296,6 +291,21 @@ pub(super) fn connector(ca_file: Option<&Path>) -> Result<TlsConnector, AcmeErro
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(tls)))
+}
+
+/// The certificates of `ca_file`.
+pub(super) fn named_roots(
+    ca_file: Option<&Path>,
+) -> Result<Vec<CertificateDer<'static>>, AcmeError> {
+    let Some(path) = ca_file else {
+        return Ok(Vec::new());
+    };
+    let bad =
+        |reason: String| AcmeError::Config(format!("`ca_file` `{}`: {reason}", path.display()));
+    let content = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
+    CertificateDer::pem_slice_iter(&content)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| bad(error.to_string()))
 }
 
 /// Turns the request into one for this server (origin form and `Host`) and gives back `host:port`.

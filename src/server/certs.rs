@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::cert::answers::Answers;
-use crate::cert::bundle;
+use crate::cert::bundle::{self, Bundle};
 use crate::cert::files::Files;
 use crate::cert::lineage::Lineage;
 use crate::cert::live::{Live, Served, Table};
@@ -59,17 +59,22 @@ impl Origin {
                     Some(reason) if held.is_some_and(|held| held > stored.generation) => {
                         Err(reason)
                     }
-                    _ => Ok(Some(
-                        stored
-                            .bundle
-                            .into_served(domain.as_str(), stored.generation),
-                    )),
+                    _ => {
+                        warn_if_alone(domain, &stored.bundle);
+                        let generation = stored.generation;
+                        let mut served = stored.bundle.into_served(domain.as_str(), generation);
+                        served.held = store.hold(domain, generation);
+                        Ok(Some(served))
+                    }
                 },
                 Ok(None) => Ok(None),
                 Err(error) => Err(error.to_string()),
             },
             Self::Files(files) => match files.load(domain) {
-                Ok(bundle) => Ok(Some(bundle.into_served(domain.as_str(), 0))),
+                Ok(bundle) => {
+                    warn_if_alone(domain, &bundle);
+                    Ok(Some(bundle.into_served(domain.as_str(), 0)))
+                }
                 Err(error) => Err(error.to_string()),
             },
         }
@@ -211,6 +216,13 @@ impl Certs {
         }
         self.faults.replace(faults);
         self.live.publish(Table::new(table));
+    }
+}
+
+/// It is served all the same: a client that knows the issuer takes it, and none would do without it.
+fn warn_if_alone(domain: &Host, bundle: &Bundle) {
+    if bundle.lacks_issuer() {
+        tracing::warn!(%domain, serial = bundle.serial(), "{}", bundle::ALONE);
     }
 }
 

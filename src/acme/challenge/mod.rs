@@ -14,9 +14,12 @@ use aws_lc_rs::digest;
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use instant_acme::{AuthorizationHandle, AuthorizationStatus, ChallengeType, Order, OrderStatus};
 
+pub(super) use self::dns::owner;
 use self::dns::{For, Records};
+pub(super) use self::persist::{ENDS_SOON, LABEL as PERSIST_LABEL};
 pub use self::persist::{Found, Persist, Record, Seen, persist_record};
 use self::served::Served;
+pub(super) use self::served::{Reach, rehearse};
 use super::account::Account;
 use super::client::Client;
 use super::dns::Output;

@@ -9,3 +9,4 @@ mod fail;
 mod issue;
 mod peers;
 mod soak;
+mod watched;

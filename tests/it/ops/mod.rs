@@ -6,6 +6,7 @@ mod damaged;
 mod events;
 mod files;
 mod idle;
+mod kept;
 mod metrics;
 mod plan;
 mod secrets;
