@@ -14,7 +14,6 @@ use super::super::client::Client;
 use super::super::error::AcmeError;
 use super::Job;
 use super::calls::patient;
-use crate::acme::account::Account;
 use crate::cert::bundle::{self, BundleError};
 use crate::cert::failpoint;
 use crate::cert::store::{Pending, PendingOrder};
