@@ -15,5 +15,6 @@ pub mod managed;
 pub mod page;
 pub mod respond;
 pub mod service;
+pub mod tap;
 pub mod target;
 pub mod upgrade;
