@@ -132,7 +132,8 @@ fn route(
             head,
         )));
     }
-    if target.server_wide {
+    let last = head.method == Method::OPTIONS && headers::max_forwards(&head.headers) == Some(0);
+    if target.server_wide || last {
         return Ok(Route::ServerOptions);
     }
     match state {
@@ -240,6 +241,12 @@ fn prepare(
         request_id: &exchange.request_id,
     };
     headers::to_upstream(&mut head.headers, &facts)?;
+    if head.method == Method::OPTIONS
+        && let Some(left) = headers::max_forwards(&head.headers)
+    {
+        let left = HeaderValue::from(left.saturating_sub(1));
+        head.headers.insert(header::MAX_FORWARDS, left);
+    }
     // One spelling of the length, whatever the client's was (`0005`, twice the same): the one that frames the body.
     match incoming_size {
         Some(size) if !empty && !chunked => {

@@ -32,6 +32,7 @@ mod docs;
 mod drain;
 mod early;
 mod hosts;
+mod http;
 mod hygiene;
 mod limits;
 mod log;

@@ -41,6 +41,8 @@ pub(super) struct Chunks {
     /// Of the present chunk: what is left of it.
     left: u64,
     extensions: u32,
+    /// In the middle of a quoted value of an extension. One that does not end in its line has two readings.
+    quoted: bool,
     trailers: u32,
     lines: u32,
 }
@@ -99,9 +101,10 @@ impl Chunks {
                 self.digits += 1;
                 At::Size
             }
-            (At::Extension, b'\r') => At::SizeEnd,
+            (At::Extension, b'\r') if !self.quoted => At::SizeEnd,
             (At::Extension, _) if is_value(byte) && self.extensions < MOST_EXTENSIONS => {
                 self.extensions += 1;
+                self.quoted ^= byte == b'"';
                 At::Extension
             }
             (At::SizeEnd, b'\n') => {
