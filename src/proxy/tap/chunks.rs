@@ -102,7 +102,7 @@ impl Chunks {
                 At::Size
             }
             (At::Extension, b'\r') if !self.quoted => At::SizeEnd,
-            (At::Extension, _) if is_value(byte) && self.extensions < MOST_EXTENSIONS => {
+            (At::Extension, b'\t' | b' '..=b'~') if self.extensions < MOST_EXTENSIONS => {
                 self.extensions += 1;
                 self.quoted ^= byte == b'"';
                 At::Extension

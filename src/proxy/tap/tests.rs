@@ -177,6 +177,7 @@ fn chunks_that_could_be_read_in_two_ways_break_the_body() {
         ";a\r\n",
         "1\n",
         "1;a\n",
+        "1;\u{e9}\r\n",
         "1;a=\"\r\n",
         "1;\"a\"b\"\r\n",
         "1;a\rb\r\n",

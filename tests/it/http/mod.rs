@@ -3,6 +3,7 @@
 //! module of its own (bodies, hosts, hygiene, websocket, ...) are proven there.
 
 mod chunks;
+mod corpus;
 mod fields;
 mod framing;
 mod http2;
