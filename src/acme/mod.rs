@@ -22,6 +22,7 @@ pub mod dns;
 mod error;
 pub mod event;
 pub mod health;
+mod ledger;
 pub mod limits;
 pub mod notices;
 mod order;

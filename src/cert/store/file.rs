@@ -56,6 +56,14 @@ impl FileStore {
         self.root.join(lineage.as_str())
     }
 
+    /// Every lineage that has a folder, in no order.
+    #[must_use]
+    pub fn lineages(&self) -> Vec<Host> {
+        let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
+        let name = |entry: fs::DirEntry| Host::parse(entry.file_name().to_str()?).ok();
+        entries.filter_map(name).collect()
+    }
+
     /// Removes a lineage with all its certificates and keys: for one that was a rehearsal.
     ///
     /// # Errors
@@ -344,9 +352,12 @@ impl Store for FileStore {
         for line in content.split(|&byte| byte == b'\n') {
             // A torn line is that of a call that never came to pass: the record is written before the call.
             match serde_json::from_slice(line) {
-                Ok(Entry::Owe(debt)) if !open.contains(&debt) => open.push(debt),
-                Ok(Entry::Paid(debt)) => open.retain(|other| *other != debt),
-                Ok(Entry::Owe(_)) | Err(_) => {}
+                Ok(Entry::Owe(debt)) => match open.iter_mut().find(|other| other.is_same(&debt)) {
+                    Some(known) => *known = debt,
+                    None => open.push(debt),
+                },
+                Ok(Entry::Paid(debt)) => open.retain(|other| !other.is_same(&debt)),
+                Err(_) => {}
             }
         }
         Ok(open)

@@ -161,8 +161,9 @@ pub struct PendingOrder {
     pub url: Option<String>,
 }
 
-/// A TXT record that we published, or were about to, and have not removed yet.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// A TXT record that we published, or were about to, and that is not known to be gone. Name and value tell it from
+/// others.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Debt {
     /// The domain it proves.
     pub domain: String,
@@ -173,8 +174,25 @@ pub struct Debt {
     /// The record's value.
     pub value: String,
     /// What the value was made of, for providers that want to hash it themselves (lego's RAW mode).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub proof: Option<Proof>,
+    /// URL of the order that it is for; none for a trial.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
+    /// When it was first written down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<UnixTime>,
+    /// A fingerprint of the settings that it was published with; none before the provider said that it is done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub published: Option<u64>,
+}
+
+impl Debt {
+    /// Whether both are about the same value of the same record.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.fqdn == other.fqdn && self.value == other.value
+    }
 }
 
 /// What the value of a DNS-01 record is made of (RFC 8555 §8.4). No secret: over HTTP-01 it is public.
@@ -299,7 +317,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// [`StoreError`].
     fn heartbeat(&self) -> Result<Option<UnixTime>, StoreError>;
 
-    /// Writes down a TXT record before it is published.
+    /// Writes down a TXT record before it is published; again with what is known of it since.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -12,6 +12,7 @@ use crate::acme::deploy::{self, Deployed};
 use crate::acme::event::{Event, Hook, Kind};
 use crate::acme::health::{self, Health};
 use crate::acme::notices::{Happened, Notices};
+use crate::acme::state::note_deploying;
 use crate::acme::{AcmeError, Class, Outcome};
 use crate::cert::store::Store;
 use crate::cert::store::file::FileStore;
@@ -137,7 +138,9 @@ impl<'a> Aftermath<'a> {
             .is_some_and(|deploy| deploy.generation == stored.generation);
         let patience = if again { SHORT } else { deploy::PATIENCE };
         let bundle = &stored.bundle;
+        note_deploying(self.store, domain, true);
         let deployed = deploy::confirm(self.config, domain, bundle, patience, out).await;
+        note_deploying(self.store, domain, false);
         let seen = (stored.generation, bundle.serial());
         kinds.extend(notices.looked(seen, &deployed, UnixTime::now()));
         let serial = bundle.serial();
