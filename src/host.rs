@@ -33,9 +33,12 @@ pub enum HostError {
     /// A byte that no host name may contain.
     #[error("the host name has a character that is not a letter, digit, `-` or `.`")]
     BadCharacter,
-    /// An empty label, one over 63 bytes, one with a hyphen at an end, or one with `_`.
-    #[error("a label of the host name is empty, too long, or begins or ends with `-`, or has `_`")]
+    /// An empty label, one over 63 bytes, or one with a hyphen at an end.
+    #[error("a label of the host name is empty, too long, or begins or ends with `-`")]
     BadLabel,
+    /// A label with `_`: a DNS name, but no host name.
+    #[error("a label of the host name has `_`")]
+    Underscore,
     /// Over 253 bytes.
     #[error("the host name is longer than 253 bytes")]
     TooLong,
@@ -89,13 +92,13 @@ impl Host {
             }
         }
         if underscore {
-            return Err(HostError::BadLabel);
+            return Err(HostError::Underscore);
         }
-        let mut lower: String = name
-            .iter()
-            .map(|byte| char::from(byte.to_ascii_lowercase()))
-            .collect();
-        lower.shrink_to_fit();
+        let mut copy = [0; MAX_NAME];
+        let lower = copy.get_mut(..name.len()).unwrap_or_default();
+        lower.copy_from_slice(name);
+        lower.make_ascii_lowercase();
+        let lower = std::str::from_utf8(lower).unwrap_or_default();
         // `1.2.3.4` is an address, and so is every name that a resolver would read as one (`0x7f.1`, `127.1`): the
         // last label of a real name is never all digits nor a hexadecimal number (RFC 3696 §2, WHATWG URL "ends in
         // a number").
@@ -246,7 +249,7 @@ mod tests {
             ("a..b", HostError::BadLabel),
             ("-a.x", HostError::BadLabel),
             ("a-.x", HostError::BadLabel),
-            ("a_b.x", HostError::BadLabel),
+            ("a_b.x", HostError::Underscore),
             ("1.2.3.4", HostError::Address),
             ("0x7f.1", HostError::Address),
             ("127.1", HostError::Address),

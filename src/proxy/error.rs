@@ -27,6 +27,12 @@ pub enum RequestError {
     /// A header that breaks a rule.
     #[error("{0}")]
     BadHeader(&'static str),
+    /// A head that is no HTTP as it is spoken here.
+    #[error("{0}")]
+    BadHead(&'static str),
+    /// A head that is larger than `limits.header_size`, or has more than 100 lines.
+    #[error("the request's head is too large")]
+    HeadTooLarge,
     /// A transfer coding other than chunked.
     #[error("the request has a transfer coding other than `chunked`")]
     UnknownCoding,
@@ -92,7 +98,9 @@ impl RequestError {
             | Self::Ambiguous(_)
             | Self::BadTarget(_)
             | Self::BadFraming(_)
-            | Self::BadHeader(_) => StatusCode::BAD_REQUEST,
+            | Self::BadHeader(_)
+            | Self::BadHead(_) => StatusCode::BAD_REQUEST,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UnknownCoding => StatusCode::NOT_IMPLEMENTED,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Expectation => StatusCode::EXPECTATION_FAILED,
@@ -125,6 +133,8 @@ impl RequestError {
             Self::BadTarget(_) => "bad-target",
             Self::BadFraming(_) => "bad-framing",
             Self::BadHeader(_) => "bad-header",
+            Self::BadHead(_) => "bad-head",
+            Self::HeadTooLarge => "head-too-large",
             Self::UnknownCoding => "unknown-coding",
             Self::Method => "method",
             Self::Expectation => "expectation",
@@ -157,6 +167,8 @@ impl RequestError {
             | Self::BadTarget(_)
             | Self::BadFraming(_)
             | Self::BadHeader(_)
+            | Self::BadHead(_)
+            | Self::HeadTooLarge
             | Self::UnknownCoding
             | Self::Method
             | Self::Expectation
@@ -182,6 +194,8 @@ impl RequestError {
             | Self::BadTarget(_)
             | Self::BadFraming(_)
             | Self::BadHeader(_)
+            | Self::BadHead(_)
+            | Self::HeadTooLarge
             | Self::UnknownCoding
             | Self::Expectation
             | Self::TargetTooLong
@@ -215,6 +229,7 @@ impl RequestError {
 pub const LABELS: &[&str] = &[
     "ambiguous-host",
     "bad-framing",
+    "bad-head",
     "bad-header",
     "bad-host",
     "bad-target",
@@ -223,6 +238,7 @@ pub const LABELS: &[&str] = &[
     "client-gone",
     "deleted",
     "expectation",
+    "head-too-large",
     "loop",
     "maintenance",
     "method",

@@ -13,6 +13,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Version, header, request};
 
 use super::context::{Context, OpenConn};
+use super::tap::Notes;
 use crate::clock::UnixMillis;
 use crate::host::Host;
 use crate::net::conn::{Activity, ConnInfo};
@@ -34,6 +35,9 @@ pub struct ClientConn {
     pub activity: Activity,
     /// The client's address as a header value.
     pub client: HeaderValue,
+    /// What the tap of an HTTP/1.1 connection has to say.
+    pub notes: Arc<Notes>,
+    heads: Cell<u64>,
     _open: OpenConn,
 }
 
@@ -54,8 +58,16 @@ impl ClientConn {
             tls,
             activity,
             client,
+            notes: Arc::default(),
+            heads: Cell::new(0),
             _open: open,
         })
+    }
+
+    /// Counts a request of an HTTP/1.1 connection: its number, from 0.
+    #[must_use]
+    pub fn next_head(&self) -> u64 {
+        self.heads.replace(self.heads.get() + 1)
     }
 }
 

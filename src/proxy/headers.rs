@@ -77,6 +77,7 @@ pub fn to_upstream(headers: &mut HeaderMap, facts: &Facts<'_>) -> Result<(), Req
         .iter()
         .any(|network| network.contains(&facts.peer));
     let chain = trusted.then(|| Forwarded::read(headers));
+    let trailers = takes_trailers(headers);
     remove_nominated(headers, &snapshot.tenant_header, true)?;
     for name in &HOP_BY_HOP {
         headers.remove(name);
@@ -102,6 +103,11 @@ pub fn to_upstream(headers: &mut HeaderMap, facts: &Facts<'_>) -> Result<(), Req
         chain.restore(headers, facts.client);
     }
     headers.append(header::VIA, via(snapshot, facts.protocol));
+    if trailers {
+        // It speaks of the connection to the app, so it is nominated there (RFC 9110 §10.1.4).
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
     if let Some(tenant) = facts.tenant {
         headers.insert(snapshot.tenant_header.clone(), tenant.clone());
     }
@@ -177,6 +183,22 @@ fn refuse_loop(headers: &HeaderMap, pseudonym: &str) -> Result<(), RequestError>
     } else {
         Ok(())
     }
+}
+
+/// Whether the client takes trailers. They pass through here, so the app may send it some.
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    headers.get_all(header::TE).iter().any(|line| {
+        let mut codings = line.as_bytes().split(|&byte| byte == b',');
+        codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    })
+}
+
+/// How many more proxies an OPTIONS may pass (RFC 9110 §7.6.2). `None` if it does not say, or not in digits.
+#[must_use]
+pub fn max_forwards(headers: &HeaderMap) -> Option<u32> {
+    let value = headers.get(header::MAX_FORWARDS)?.to_str().ok()?;
+    let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| value.parse().unwrap_or(u32::MAX))
 }
 
 /// Removes what the `Connection` lines nominate, all of them. `strict` refuses what no honest client nominates.

@@ -1,26 +1,28 @@
 //! The HTTP/1.1 adapter: hyper's connection, driven under the connection's deadlines.
 //!
-//! It reads no setting but the size of a head; everything else is in [`service::handle`]. A connection without a
-//! request for a moment is *parked*: hyper's state and buffers (most of the memory of an idle connection) are given up,
-//! and made again when the next bytes come.
+//! It reads no setting but the size of a head; everything else is in [`service::handle`]. What the client sends goes
+//! through the [`Tap`](super::tap) first. A connection without a request for a moment is *parked*: hyper's state and
+//! buffers (most of the memory of an idle connection) are given up, and made again when the next bytes come. One that
+//! ends while the client may still be sending is closed only after a moment of reading, so that the answer arrives.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::server::TlsStream;
 
 use super::exchange::ClientConn;
 use super::service;
+use super::tap::Tapped;
 use crate::net::conn::Expired;
 use crate::net::deadline::Deadline;
 use crate::net::socket::Socket;
@@ -34,6 +36,12 @@ const PARK_AFTER: Duration = Duration::ZERO;
 const GRACE: Duration = Duration::from_millis(500);
 /// Longest wait for the end of TLS to be sent.
 const LONGEST_GOODBYE: Duration = Duration::from_secs(1);
+
+/// Most that is read of what nobody wants, before a close, in bytes. A close with bytes unread is a reset, and a reset
+/// may take the answer with it (RFC 9112 §9.6).
+const LINGER: usize = 256 << 10;
+/// The longest that this takes.
+const LONGEST_LINGER: Duration = Duration::from_secs(1);
 
 /// A stream that says when it has something to read, without reading.
 pub trait Park: AsyncRead + AsyncWrite + Unpin + Send + 'static {
@@ -59,21 +67,19 @@ impl Park for Box<TlsStream<Socket>> {
 /// Serves a connection to its end.
 pub async fn serve<T: Park>(conn: Rc<ClientConn>, stream: T) {
     let head = conn.context.view().snapshot.limits.header_size.0;
+    let head = usize::try_from(head).unwrap_or(usize::MAX);
     let mut builder = http1::Builder::new();
     builder
         .keep_alive(true)
         .half_close(false)
         // Our own deadlines do this without a timer for each request, and cover more.
         .header_read_timeout(None)
-        .max_header_size(usize::try_from(head).unwrap_or(usize::MAX))
+        .max_header_size(head)
         // hyper holds a head to this as well.
-        .max_buf_size(BUFFER.max(usize::try_from(head).unwrap_or(BUFFER)))
+        .max_buf_size(BUFFER.max(head))
         .writev(true);
     let park = conn.context.timers.deadline();
-    let mut stream = Rewound {
-        before: Bytes::new(),
-        stream,
-    };
+    let mut stream = Tapped::new(stream, head, Arc::clone(&conn.notes));
     loop {
         let handle = service_fn(|request| {
             let conn = Rc::clone(&conn);
@@ -84,25 +90,58 @@ pub async fn serve<T: Park>(conn: Rc<ClientConn>, stream: T) {
                 .serve_connection(TokioIo::new(stream), handle)
                 .with_upgrades(),
         );
-        if !drive(&mut *http, &conn, &park).await {
+        let end = drive(&mut *http, &conn, &park).await;
+        if end == End::Cut {
             return;
         }
+        // None of them if the connection became a tunnel.
         let Some(parts) = http.into_parts() else {
             return;
         };
         stream = parts.io.into_inner();
-        stream.before = parts.read_buf;
-        if !stream.before.is_empty() {
+        stream.unread(parts.read_buf);
+        if end == End::Over {
+            if stream.is_interrupted() {
+                park.limit(LONGEST_LINGER, linger(stream.stream())).await;
+            }
+            return;
+        }
+        if stream.has_unread() {
             // Part of the next head: it has begun, so its deadline runs.
             conn.activity.read_progress();
-        }
-        if stream.before.is_empty() && !wait(&stream.stream, &conn, &park).await {
+        } else if !wait(stream.stream(), &conn, &park).await {
             // Only politeness is left: tell the client that no more will come.
-            let bye = stream.stream.shutdown();
+            let bye = stream.stream().shutdown();
             drop(park.limit(LONGEST_GOODBYE, bye).await);
             return;
         }
     }
+}
+
+/// Reads and forgets until the client has heard that no more is wanted, or has sent enough.
+async fn linger(stream: &mut impl Park) {
+    let mut bytes = vec![0; 16 << 10];
+    let mut left = LINGER;
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    while left > 0 {
+        match stream.read(&mut bytes).await {
+            Ok(0) | Err(_) => return,
+            Ok(size) => left = left.saturating_sub(size),
+        }
+    }
+}
+
+/// How a connection came to the end of [`drive`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It rests.
+    Parked,
+    /// HTTP is through with it; the client has been told.
+    Over,
+    /// A deadline has passed.
+    Cut,
 }
 
 /// What hyper's connection type must do for us.
@@ -111,7 +150,7 @@ trait Drive: Unpin {
     fn shut_down(&mut self);
 }
 
-impl<T, S> Drive for http1::UpgradeableConnection<TokioIo<Rewound<T>>, S>
+impl<T, S> Drive for http1::UpgradeableConnection<TokioIo<Tapped<T>>, S>
 where
     T: Park,
     S: hyper::service::HttpService<hyper::body::Incoming, ResBody = super::body::ResponseBody>
@@ -132,8 +171,8 @@ where
     }
 }
 
-/// Drives the connection: `true` if it is to be parked, `false` if it has ended.
-async fn drive(http: &mut impl Drive, conn: &ClientConn, park: &Deadline) -> bool {
+/// Drives the connection until it rests or ends.
+async fn drive(http: &mut impl Drive, conn: &ClientConn, park: &Deadline) -> End {
     let mut closing = false;
     let mut grace = Grace::default();
     poll_fn(|cx| {
@@ -147,7 +186,7 @@ async fn drive(http: &mut impl Drive, conn: &ClientConn, park: &Deadline) -> boo
             }
         }
         if http.poll_conn(cx).is_ready() {
-            return Poll::Ready(false);
+            return Poll::Ready(End::Over);
         }
         if let Poll::Ready(expired) = conn.activity.poll_expired(cx) {
             if expired == Expired::Idle && !closing {
@@ -157,7 +196,7 @@ async fn drive(http: &mut impl Drive, conn: &ClientConn, park: &Deadline) -> boo
                     tracing::debug!("an idle connection did not close at once");
                 }
             }
-            return Poll::Ready(false);
+            return Poll::Ready(End::Cut);
         }
         if conn.context.is_draining() && !closing && conn.activity.is_quiet() {
             return Poll::Pending;
@@ -169,7 +208,7 @@ async fn drive(http: &mut impl Drive, conn: &ClientConn, park: &Deadline) -> boo
         }
         if park.poll_fired(cx).is_ready() {
             park.disarm();
-            return Poll::Ready(true);
+            return Poll::Ready(End::Parked);
         }
         if !park.is_armed() {
             park.arm(PARK_AFTER);
@@ -211,58 +250,5 @@ impl Grace {
             deadline.arm(GRACE);
         }
         deadline.poll_fired(cx)
-    }
-}
-
-/// A stream with bytes that were read from it before and belong in front.
-struct Rewound<T> {
-    before: Bytes,
-    stream: T,
-}
-
-impl<T: Park> AsyncRead for Rewound<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if !self.before.is_empty() {
-            let size = self.before.len().min(buf.remaining());
-            buf.put_slice(self.before.get(..size).unwrap_or_default());
-            self.before.advance(size);
-            return Poll::Ready(Ok(()));
-        }
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<T: Park> AsyncWrite for Rewound<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -13,5 +13,6 @@ pub mod http2;
 pub mod managed;
 pub mod respond;
 pub mod service;
+pub mod tap;
 pub mod target;
 pub mod upgrade;

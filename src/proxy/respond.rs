@@ -46,7 +46,8 @@ pub fn error(
     if let RequestError::Ambiguous(text)
     | RequestError::BadTarget(text)
     | RequestError::BadFraming(text)
-    | RequestError::BadHeader(text) = error
+    | RequestError::BadHeader(text)
+    | RequestError::BadHead(text) = error
     {
         page.text = text;
     }

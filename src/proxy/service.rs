@@ -15,6 +15,7 @@ use super::error::{Fault, RequestError};
 use super::exchange::{ClientConn, Exchange};
 use super::headers::{self, Facts};
 use super::respond::{self, Asked};
+use super::tap::Refusal;
 use super::target::{self, Target};
 use super::upgrade;
 use crate::cert::answers::HTTP_PATH;
@@ -26,12 +27,35 @@ use crate::upstream::{Lease, SendError};
 
 /// Answers one request. Dropped before it is done (client gone, stream reset), it gives up the exchange with the app.
 pub async fn handle(conn: Rc<ClientConn>, request: Request<Incoming>) -> Response<ResponseBody> {
+    if request.version() == Version::HTTP_2 {
+        return answer(conn, request, None).await;
+    }
+    let number = conn.next_head();
+    let refusal = conn.notes.refusal(number);
+    let notes = Arc::clone(&conn.notes);
+    let mut response = answer(conn, request, refusal).await;
+    if notes.waits(number) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // What the client has sent since may be meant for the tunnel that it did not get.
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    response
+}
+
+async fn answer(
+    conn: Rc<ClientConn>,
+    request: Request<Incoming>,
+    refusal: Option<Refusal>,
+) -> Response<ResponseBody> {
     let view = conn.context.view();
     let (head, body) = request.into_parts();
     let mut exchange = Exchange::begin(conn, &head);
     let asked = Asked {
         accept: head.headers.get(header::ACCEPT).cloned(),
     };
+    if let Some(refusal) = refusal {
+        return respond::error(&refusal.error(), exchange, &asked, &view.snapshot);
+    }
     let route = match route(&head, &mut exchange, &view.snapshot) {
         Ok(Route::App(target)) => target,
         Ok(Route::Redirect(location)) => {
@@ -108,7 +132,8 @@ fn route(
             head,
         )));
     }
-    if target.server_wide {
+    let last = head.method == Method::OPTIONS && headers::max_forwards(&head.headers) == Some(0);
+    if target.server_wide || last {
         return Ok(Route::ServerOptions);
     }
     match state {
@@ -164,6 +189,7 @@ impl Forwarded {
         head.version = Version::HTTP_11;
         if let Some(tunnel) = parts.tunnel {
             upgrade::announce(&mut head.headers);
+            exchange.conn.notes.open_tunnel();
             tunnel.run(exchange, parts.lease);
             return Response::from_parts(head, ResponseBody::Tunnel);
         }
@@ -215,6 +241,12 @@ fn prepare(
         request_id: &exchange.request_id,
     };
     headers::to_upstream(&mut head.headers, &facts)?;
+    if head.method == Method::OPTIONS
+        && let Some(left) = headers::max_forwards(&head.headers)
+    {
+        let left = HeaderValue::from(left.saturating_sub(1));
+        head.headers.insert(header::MAX_FORWARDS, left);
+    }
     // One spelling of the length, whatever the client's was (`0005`, twice the same): the one that frames the body.
     match incoming_size {
         Some(size) if !empty && !chunked => {

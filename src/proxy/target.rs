@@ -7,14 +7,15 @@
 use http::{HeaderMap, Method, Version, header, request};
 
 use super::error::RequestError;
+use super::tap::{self, Refusal};
 use crate::host::{Authority, HostError};
 
 /// Longest target in bytes.
-const MAX_TARGET: usize = 8 << 10;
+pub(super) const MAX_TARGET: usize = 8 << 10;
 /// Longest method in bytes.
-const MAX_METHOD: usize = 32;
-/// Most header lines. HTTP/1.1 is held to it by the parser already.
-const MAX_FIELDS: usize = 100;
+pub(super) const MAX_METHOD: usize = 32;
+/// Most header lines. HTTP/1.1 is held to it by the tap and by the parser.
+pub(super) const MAX_FIELDS: usize = 100;
 
 /// A checked target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,8 +41,15 @@ pub fn parse(head: &request::Parts, https: bool) -> Result<Target, RequestError>
         return Err(RequestError::TargetTooLong);
     }
     if head.headers.len() > MAX_FIELDS {
-        return Err(RequestError::BadHeader(
-            "the request has more than 100 header lines",
+        return Err(RequestError::HeadTooLarge);
+    }
+    // `http::Uri` takes raw UTF-8; what apps and logs make of it differs.
+    if !uri
+        .path_and_query()
+        .is_none_or(|path| path.as_str().is_ascii())
+    {
+        return Err(RequestError::BadTarget(
+            "the target has a character that must be encoded",
         ));
     }
     let http2 = head.version == Version::HTTP_2;
@@ -67,10 +75,10 @@ pub fn parse(head: &request::Parts, https: bool) -> Result<Target, RequestError>
     if !server_wide && !uri.path().starts_with('/') {
         return Err(RequestError::BadTarget("the path does not begin with `/`"));
     }
-    let named = host_header(&head.headers)?;
+    let named = host_header(&head.headers, https)?;
     let asked = uri
         .authority()
-        .map(|authority| parse_authority(authority.as_str().as_bytes()))
+        .map(|authority| parse_authority(authority.as_str().as_bytes(), https))
         .transpose()?;
     let authority = match (asked, named) {
         (Some(asked), Some(named)) if !same(&asked, &named, https) => {
@@ -110,24 +118,7 @@ fn check_framing(head: &request::Parts) -> Result<(), RequestError> {
                 "the request has several `Transfer-Encoding` lines",
             ));
         }
-        if !coding
-            .as_bytes()
-            .trim_ascii()
-            .eq_ignore_ascii_case(b"chunked")
-        {
-            let twice = coding
-                .as_bytes()
-                .to_ascii_lowercase()
-                .windows(7)
-                .filter(|part| part == b"chunked")
-                .count()
-                > 1;
-            return Err(if twice {
-                RequestError::BadFraming("the request is chunked twice")
-            } else {
-                RequestError::UnknownCoding
-            });
-        }
+        tap::coding(coding.as_bytes()).map_err(Refusal::error)?;
     }
     let mut expectations = head.headers.get_all(header::EXPECT).iter();
     match (expectations.next(), expectations.next()) {
@@ -152,7 +143,7 @@ fn check_framing(head: &request::Parts) -> Result<(), RequestError> {
 }
 
 /// The one `Host` line. `None` if there is none.
-fn host_header(headers: &HeaderMap) -> Result<Option<Authority>, RequestError> {
+fn host_header(headers: &HeaderMap, https: bool) -> Result<Option<Authority>, RequestError> {
     let mut lines = headers.get_all(header::HOST).iter();
     let Some(line) = lines.next() else {
         return Ok(None);
@@ -162,14 +153,15 @@ fn host_header(headers: &HeaderMap) -> Result<Option<Authority>, RequestError> {
             "the request has several `Host` lines",
         ));
     }
-    parse_authority(line.as_bytes()).map(Some)
+    parse_authority(line.as_bytes(), https).map(Some)
 }
 
-/// A name that is well formed but can be nobody's (an address, `_`, a label too long) is an unknown tenant or a
-/// misdirected request, not a malformed one.
-fn parse_authority(bytes: &[u8]) -> Result<Authority, RequestError> {
+/// A name that is well formed but can be nobody's (an address, `_`) is an unknown tenant or a misdirected request, not
+/// a malformed one.
+fn parse_authority(bytes: &[u8], https: bool) -> Result<Authority, RequestError> {
     Authority::from_bytes(bytes).map_err(|error| match error {
-        HostError::Address => RequestError::Misdirected,
+        HostError::Address if https => RequestError::Misdirected,
+        HostError::Address | HostError::Underscore => RequestError::UnknownTenant,
         HostError::Empty
         | HostError::BadCharacter
         | HostError::BadLabel

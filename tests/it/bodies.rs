@@ -77,7 +77,7 @@ async fn a_length_is_kept_and_its_absence_becomes_chunks() {
 }
 
 #[tokio::test]
-async fn answers_without_a_body_leave_the_connection_in_step() {
+async fn m30_answers_without_a_body_leave_the_connection_in_step() {
     let origin = RawOrigin::new(|connection| {
         while let Some(head) = connection.read_head() {
             let target = head.split(' ').nth(1).unwrap().to_owned();
@@ -125,7 +125,7 @@ async fn answers_without_a_body_leave_the_connection_in_step() {
 }
 
 #[tokio::test]
-async fn an_answer_without_length_ends_with_its_connection() {
+async fn m23_m30_an_answer_without_length_ends_with_its_connection() {
     let origin = RawOrigin::answering("HTTP/1.0 200 OK\r\n\r\nto the end");
     let site = Site::before(&[&origin.address()]).start();
     for protocol in Protocol::BOTH {
@@ -138,7 +138,7 @@ async fn an_answer_without_length_ends_with_its_connection() {
 }
 
 #[tokio::test]
-async fn trailers_of_answers_pass_without_names_of_ours() {
+async fn m04_trailers_of_answers_pass_without_names_of_ours() {
     let origin = RawOrigin::answering(
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum, X-Tenant, X-Forwarded-For\r\n\r\n\
          4\r\nfour\r\n0\r\nX-Sum: 7\r\nX-Tenant: acme\r\nX_Tenant: acme\r\nX-Forwarded-For: 10.0.0.1\r\n\

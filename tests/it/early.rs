@@ -7,7 +7,7 @@ use crate::support::site::Site;
 use crate::support::tls::Alpn;
 
 #[tokio::test]
-async fn what_follows_an_early_answer_is_never_a_request() {
+async fn v02_what_follows_an_early_answer_is_never_a_request() {
     // Answers each head at once, keeps the connection open and never reads a body.
     let origin = RawOrigin::new(|connection| {
         while connection.read_head().is_some() {

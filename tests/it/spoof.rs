@@ -40,7 +40,7 @@ pub(crate) fn seed() -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_client_can_forge_the_tenant() {
+async fn v21_v23_no_client_can_forge_the_tenant() {
     let mut random = Random::new(seed());
     let judge = Judge::default();
     let app = app(&judge);

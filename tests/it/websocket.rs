@@ -14,7 +14,7 @@ const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n
                       Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 #[tokio::test]
-async fn messages_pass_both_ways_and_the_app_sees_https() {
+async fn m12_messages_pass_both_ways_and_the_app_sees_https() {
     let app = EchoApp::start();
     let site = Site::before(&[&app.address()]).start();
     let mut client = Client::open(&site).await;
@@ -45,7 +45,7 @@ async fn messages_pass_both_ways_and_the_app_sees_https() {
 }
 
 #[tokio::test]
-async fn half_closes_are_passed_on_in_both_directions() {
+async fn m42_half_closes_are_passed_on_in_both_directions() {
     let origin = RawOrigin::new(|connection| {
         connection.read_head();
         connection.write(SWITCH.to_owned() + "early");
@@ -76,7 +76,7 @@ async fn half_closes_are_passed_on_in_both_directions() {
 }
 
 #[tokio::test]
-async fn only_a_websocket_is_passed_on() {
+async fn m12_v31_only_a_websocket_is_passed_on() {
     let origin = Origin::hello();
     let site = Site::before(&[origin.address()]).start();
     for lines in [
@@ -120,7 +120,7 @@ async fn only_a_websocket_is_passed_on() {
 }
 
 #[tokio::test]
-async fn a_request_for_a_websocket_may_not_have_a_body() {
+async fn v32_a_request_for_a_websocket_may_not_have_a_body() {
     let origin = Origin::hello();
     let site = Site::before(&[origin.address()]).start();
     for rest in [
@@ -142,7 +142,7 @@ async fn a_request_for_a_websocket_may_not_have_a_body() {
 }
 
 #[tokio::test]
-async fn an_app_that_does_not_switch_answers_as_usual() {
+async fn m12_v32_an_app_that_does_not_switch_answers_and_ends_it() {
     let origin = Origin::tcp(async |seen: origin::Seen| origin::text(200, seen.target));
     let site = Site::before(&[origin.address()]).start();
     let mut raw = site.edge.raw("acme.example.test", Alpn::Http1).await;
@@ -173,7 +173,7 @@ async fn an_app_that_does_not_switch_answers_as_usual() {
 }
 
 #[tokio::test]
-async fn a_switch_that_nobody_asked_for_is_a_502() {
+async fn m12_v32_a_switch_that_nobody_asked_for_is_a_502() {
     let plain = "GET / HTTP/1.1\r\nHost: acme.example.test\r\n\r\n".to_owned();
     let websocket = format!("{ASK}\r\n");
     for (request, answer) in [

@@ -9,7 +9,7 @@ use crate::support::site::Site;
 use crate::support::tls::Alpn;
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_never_ends_cleanly() {
+async fn m30_an_answer_that_breaks_off_never_ends_cleanly() {
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
     let sized = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello";
     for (answer, reset) in [
@@ -70,7 +70,7 @@ async fn other_streams_live_on_when_one_answer_breaks() {
 }
 
 #[tokio::test]
-async fn an_app_that_answers_before_the_body_has_come_is_heard() {
+async fn m32_an_app_that_answers_before_the_body_has_come_is_heard() {
     for closes in [false, true] {
         let origin = RawOrigin::new(move |connection| {
             connection.read_head();

@@ -72,7 +72,7 @@ async fn a_public_port_of_443_is_left_out() {
 }
 
 #[tokio::test]
-async fn the_plain_listener_never_serves() {
+async fn m43_the_plain_listener_never_serves_and_never_says_hsts() {
     let origin = Origin::hello();
     let site = Site::before(&[origin.address()]).start();
     for (request, status) in [

@@ -9,7 +9,7 @@ fn head(host: &str, expect: &str) -> String {
 }
 
 #[tokio::test]
-async fn go_on_is_said_when_the_app_takes_the_body() {
+async fn m16_go_on_is_said_when_the_app_takes_the_body() {
     let origin = Origin::hello();
     let site = Site::before(&[origin.address()]).start();
     for expect in ["100-continue", "100-Continue"] {
@@ -32,7 +32,7 @@ async fn go_on_is_said_when_the_app_takes_the_body() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_refused_is_never_told_to_go_on() {
+async fn m16_a_request_that_is_refused_is_never_told_to_go_on() {
     let origin = Origin::hello();
     let site = Site::before(&[origin.address()]).start();
     for (host, status) in [
@@ -53,7 +53,7 @@ async fn a_request_that_is_refused_is_never_told_to_go_on() {
 }
 
 #[tokio::test]
-async fn other_expectations_fail() {
+async fn m16_v03_other_expectations_fail() {
     let origin = Origin::hello();
     let site = Site::before(&[origin.address()]).start();
     for expect in [

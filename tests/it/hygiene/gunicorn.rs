@@ -69,14 +69,14 @@ async fn check(edge: &Edge, what: &str) {
 }
 
 #[tokio::test]
-async fn no_client_steers_gunicorn_on_loopback() {
+async fn v24_v25_no_client_steers_gunicorn_on_loopback() {
     let app = Gunicorn::worker("gthread").tcp();
     let site = Site::before(&[app.address()]).start();
     check(&site.edge, "loopback").await;
 }
 
 #[tokio::test]
-async fn no_client_steers_gunicorn_on_a_unix_socket() {
+async fn v24_v25_no_client_steers_gunicorn_on_a_unix_socket() {
     let app = Gunicorn::worker("sync").unix();
     let site = Site::before(&[app.address()]).start();
     check(&site.edge, "socket").await;
@@ -84,7 +84,7 @@ async fn no_client_steers_gunicorn_on_a_unix_socket() {
 
 /// Positive control: the same headers straight to gunicorn do take effect.
 #[tokio::test]
-async fn gunicorn_itself_would_obey() {
+async fn v24_gunicorn_itself_would_obey() {
     let app = Gunicorn::worker("sync").unix();
     let socket = app.socket();
     let host = "acme.example.test";

@@ -20,7 +20,7 @@ fn forgetful() -> RawOrigin {
 }
 
 #[tokio::test]
-async fn an_idempotent_request_on_a_dead_connection_is_sent_again() {
+async fn m14_an_idempotent_request_on_a_dead_connection_is_sent_again() {
     let origin = forgetful();
     let site = Site::before(&[&origin.address()]).start();
     for protocol in Protocol::BOTH {
@@ -37,7 +37,7 @@ async fn an_idempotent_request_on_a_dead_connection_is_sent_again() {
 }
 
 #[tokio::test]
-async fn a_post_is_never_sent_twice() {
+async fn m14_a_post_is_never_sent_twice() {
     let origin = forgetful();
     let site = Site::before(&[&origin.address()])
         .set("server", "workers = 1")
@@ -67,7 +67,7 @@ async fn an_app_that_closes_after_each_answer_costs_nobody_anything() {
 }
 
 #[tokio::test]
-async fn each_failure_has_its_status() {
+async fn m21_each_failure_has_its_status() {
     let nobody = port::local(port::free()).to_string();
     let silent = RawOrigin::new(|connection| while connection.read_more() {});
     let garbage = RawOrigin::answering("220 smtp.example.test ESMTP\r\n");

@@ -74,7 +74,7 @@ async fn a_connection_that_rested_serves_the_next_request() {
 }
 
 #[tokio::test]
-async fn pipelined_requests_are_answered_in_order() {
+async fn v39_pipelined_requests_are_answered_in_order() {
     let origin = Origin::tcp(async |seen: origin::Seen| origin::text(200, seen.target));
     let site = Site::before(&[origin.address()]).start();
     let mut raw = site.edge.raw("acme.example.test", Alpn::Http1).await;
