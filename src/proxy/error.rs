@@ -69,6 +69,9 @@ pub enum RequestError {
     /// No answer from the app.
     #[error("the app gave no answer")]
     Upstream(#[from] SendError),
+    /// Extended CONNECT (RFC 8441) for anything but a WebSocket.
+    #[error("the protocol is not served")]
+    UnknownProtocol,
     /// The app switched protocols though nobody had asked, or to another one.
     #[error("the app switched protocols unasked")]
     BadUpgrade,
@@ -93,7 +96,7 @@ impl RequestError {
             | Self::BadTarget(_)
             | Self::BadFraming(_)
             | Self::BadHeader(_) => StatusCode::BAD_REQUEST,
-            Self::UnknownCoding => StatusCode::NOT_IMPLEMENTED,
+            Self::UnknownCoding | Self::UnknownProtocol => StatusCode::NOT_IMPLEMENTED,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Expectation => StatusCode::EXPECTATION_FAILED,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
@@ -126,6 +129,7 @@ impl RequestError {
             Self::BadFraming(_) => "bad-framing",
             Self::BadHeader(_) => "bad-header",
             Self::UnknownCoding => "unknown-coding",
+            Self::UnknownProtocol => "unknown-protocol",
             Self::Method => "method",
             Self::Expectation => "expectation",
             Self::TargetTooLong => "target-too-long",
@@ -158,6 +162,7 @@ impl RequestError {
             | Self::BadFraming(_)
             | Self::BadHeader(_)
             | Self::UnknownCoding
+            | Self::UnknownProtocol
             | Self::Method
             | Self::Expectation
             | Self::TargetTooLong
@@ -183,6 +188,7 @@ impl RequestError {
             | Self::BadFraming(_)
             | Self::BadHeader(_)
             | Self::UnknownCoding
+            | Self::UnknownProtocol
             | Self::Expectation
             | Self::TargetTooLong
             | Self::BodyTooLarge
@@ -231,6 +237,7 @@ pub const LABELS: &[&str] = &[
     "suspended",
     "target-too-long",
     "unknown-coding",
+    "unknown-protocol",
     "unknown-tenant",
     "upstream-bad-upgrade",
     "upstream-body",

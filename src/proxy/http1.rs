@@ -13,6 +13,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -20,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
 use super::exchange::ClientConn;
+use super::inbound::Inbound;
 use super::service;
 use crate::net::conn::Expired;
 use crate::net::deadline::Deadline;
@@ -75,9 +78,9 @@ pub async fn serve<T: Park>(conn: Rc<ClientConn>, stream: T) {
         stream,
     };
     loop {
-        let handle = service_fn(|request| {
+        let handle = service_fn(|request: Request<Incoming>| {
             let conn = Rc::clone(&conn);
-            async move { Ok::<_, Infallible>(service::handle(conn, request).await) }
+            async move { Ok::<_, Infallible>(service::handle(conn, request.map(Inbound::Http1)).await) }
         });
         let mut http = Box::new(
             builder
@@ -114,8 +117,7 @@ trait Drive: Unpin {
 impl<T, S> Drive for http1::UpgradeableConnection<TokioIo<Rewound<T>>, S>
 where
     T: Park,
-    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = super::body::ResponseBody>
-        + Unpin,
+    S: hyper::service::HttpService<Incoming, ResBody = super::body::ResponseBody> + Unpin,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     fn poll_conn(&mut self, cx: &mut Context<'_>) -> Poll<()> {

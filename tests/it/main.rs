@@ -33,6 +33,7 @@ mod drain;
 mod early;
 mod hostile;
 mod hosts;
+mod http2;
 mod hygiene;
 mod limits;
 mod log;
