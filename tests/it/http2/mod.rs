@@ -1,5 +1,6 @@
 //! HTTP/2 frame by frame: conformance, what an edge must refuse, attacks and stalls.
 
+mod attacks;
 mod conformance;
 mod edge;
 mod stalls;
