@@ -93,9 +93,14 @@ pub(super) async fn run(
 async fn pipe(mut body: ResponseBody, mut send: SendStream<Bytes>, mut unread: Unread<'_>) {
     let meter = unread.meter;
     loop {
-        let next = poll_fn(|cx| match Pin::new(&mut body).poll_frame(cx) {
-            Poll::Ready(next) => Poll::Ready(Some(next)),
-            Poll::Pending => send.poll_reset(cx).map(|_reset| None),
+        let next = poll_fn(|cx| {
+            // A stream that cannot go on asks the app for nothing.
+            if meter.poll_room(cx).is_ready()
+                && let Poll::Ready(next) = Pin::new(&mut body).poll_frame(cx)
+            {
+                return Poll::Ready(Some(next));
+            }
+            send.poll_reset(cx).map(|_reset| None)
         });
         let frame = match next.await {
             Some(Some(Ok(frame))) => frame,
