@@ -16,7 +16,9 @@ use hyper::body::Incoming;
 use thiserror::Error;
 
 use super::exchange::Exchange;
+use super::inbound::Inbound;
 use super::managed::{Class, classify};
+use super::upgrade::StreamTunnel;
 use crate::net::conn::Activity;
 use crate::net::deadline::{Deadline, Timers};
 use crate::upstream::Lease;
@@ -36,6 +38,12 @@ pub enum BodyError {
     /// The connection broke.
     #[error("the body broke off")]
     Broken(#[source] hyper::Error),
+    /// More trailers than a head may have lines, or larger ones than HTTP/1.1 may have.
+    #[error("the trailers are too many or too large")]
+    Trailers,
+    /// The client reset its stream, or what it sent was malformed.
+    #[error("the stream was reset")]
+    Reset(#[source] h2::Error),
 }
 
 /// How far a request's body has come; shared by the body and the pipeline.
@@ -77,7 +85,7 @@ pub struct RequestBody(Option<Box<Streaming>>);
 
 #[derive(Debug)]
 struct Streaming {
-    inner: Incoming,
+    inner: Inbound,
     upload: Rc<Upload>,
     bytes: Rc<Cell<u64>>,
     left: Option<u64>,
@@ -116,7 +124,7 @@ impl RequestBody {
     /// Wraps a body that is not empty. `bytes` counts what is read.
     #[must_use]
     pub fn streaming(
-        inner: Incoming,
+        inner: Inbound,
         bytes: Rc<Cell<u64>>,
         rules: UploadRules<'_>,
     ) -> (Self, Rc<Upload>) {
@@ -167,7 +175,7 @@ impl Streaming {
                 self.upload.done.set(true);
                 Poll::Ready(None)
             }
-            Some(Err(error)) => self.fail(Failure::Gone, BodyError::Broken(error)),
+            Some(Err(error)) => self.fail(Failure::Gone, error),
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => {
                     let size = data.len() as u64;
@@ -247,8 +255,8 @@ pub enum ResponseBody {
     },
     /// From the app.
     Upstream(Box<Download>),
-    /// None: the exchange goes on in a tunnel.
-    Tunnel,
+    /// None: the exchange goes on in a tunnel. That of a stream of HTTP/2 runs in the stream's own task.
+    Tunnel(Option<Box<StreamTunnel>>),
 }
 
 /// An answer that streams from the app.
@@ -388,7 +396,7 @@ impl Body for ResponseBody {
                 Ok(Frame::data(bytes))
             })),
             Self::Upstream(download) => download.poll_frame(task),
-            Self::Tunnel => Poll::Ready(None),
+            Self::Tunnel(_) => Poll::Ready(None),
         }
     }
 
@@ -396,7 +404,7 @@ impl Body for ResponseBody {
         match self {
             Self::Own { bytes, .. } => bytes.is_none(),
             Self::Upstream(download) => download.inner.is_end_stream(),
-            Self::Tunnel => true,
+            Self::Tunnel(tunnel) => tunnel.is_none(),
         }
     }
 
@@ -406,7 +414,7 @@ impl Body for ResponseBody {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Self::Upstream(download) => download.inner.size_hint(),
-            Self::Tunnel => SizeHint::with_exact(0),
+            Self::Tunnel(_) => SizeHint::with_exact(0),
         }
     }
 }

@@ -11,11 +11,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderValue;
+use time::OffsetDateTime;
+use time::macros::format_description;
 use tokio::sync::Notify;
 
 use super::body::RequestBody;
 use crate::cert::live::Live;
-use crate::clock::UnixMillis;
+use crate::clock::{UnixMillis, UnixTime};
 use crate::config::UpstreamAddress;
 use crate::host::Host;
 use crate::net::deadline::{Ticks, Timers};
@@ -47,6 +49,7 @@ pub struct Context {
     closed: Notify,
     /// When an app's failure was last put into the log, and how many were left out since.
     complained: Cell<(u32, u32)>,
+    date: RefCell<(UnixTime, HeaderValue)>,
 }
 
 /// A client connection that is open, from accept to the end of its last tunnel. Dropping it closes the count.
@@ -95,6 +98,7 @@ impl Context {
             open: Cell::new(0),
             closed: Notify::new(),
             complained: Cell::new((0, 0)),
+            date: RefCell::new((UnixTime(0), http_date(UnixTime(0)))),
         })
     }
 
@@ -150,6 +154,17 @@ impl Context {
     #[must_use]
     pub fn validation(&self, host: &Host, path: &str) -> Option<Bytes> {
         self.live.answers().http(host, path).cloned()
+    }
+
+    /// The value of `Date` (RFC 9110 §5.6.7), made once a second.
+    #[must_use]
+    pub fn date(&self) -> HeaderValue {
+        let now = UnixTime::now();
+        let mut date = self.date.borrow_mut();
+        if date.0 != now {
+            *date = (now, http_date(now));
+        }
+        date.1.clone()
     }
 
     /// A new request id.
@@ -218,6 +233,19 @@ impl View {
     }
 }
 
+/// `Sun, 06 Nov 1994 08:49:37 GMT`.
+fn http_date(now: UnixTime) -> HeaderValue {
+    let form = format_description!(
+        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+    );
+    let text = OffsetDateTime::from_unix_timestamp(now.0)
+        .ok()
+        .and_then(|time| time.format(form).ok());
+    // Times beyond the year 9999 are those of a broken clock.
+    text.and_then(|text| HeaderValue::try_from(text).ok())
+        .unwrap_or_else(|| HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"))
+}
+
 /// Request ids: time, then what is the worker's own, as 32 hexadecimal digits. Unique, in order of time, not secret.
 #[derive(Debug)]
 struct RequestIds {
@@ -245,5 +273,22 @@ impl RequestIds {
         }
         // Hexadecimal digits are always a legal value.
         HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_is_written_as_the_rfc_says() {
+        assert_eq!(
+            http_date(UnixTime(784_111_777)),
+            "Sun, 06 Nov 1994 08:49:37 GMT"
+        );
+        assert_eq!(
+            http_date(UnixTime(i64::MAX)),
+            "Thu, 01 Jan 1970 00:00:00 GMT"
+        );
     }
 }

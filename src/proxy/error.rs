@@ -75,6 +75,9 @@ pub enum RequestError {
     /// No answer from the app.
     #[error("the app gave no answer")]
     Upstream(#[from] SendError),
+    /// Extended CONNECT (RFC 8441) for anything but a WebSocket.
+    #[error("the protocol is not served")]
+    UnknownProtocol,
     /// The app switched protocols though nobody had asked, or to another one.
     #[error("the app switched protocols unasked")]
     BadUpgrade,
@@ -101,7 +104,7 @@ impl RequestError {
             | Self::BadHeader(_)
             | Self::BadHead(_) => StatusCode::BAD_REQUEST,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::UnknownCoding => StatusCode::NOT_IMPLEMENTED,
+            Self::UnknownCoding | Self::UnknownProtocol => StatusCode::NOT_IMPLEMENTED,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Expectation => StatusCode::EXPECTATION_FAILED,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
@@ -136,6 +139,7 @@ impl RequestError {
             Self::BadHead(_) => "bad-head",
             Self::HeadTooLarge => "head-too-large",
             Self::UnknownCoding => "unknown-coding",
+            Self::UnknownProtocol => "unknown-protocol",
             Self::Method => "method",
             Self::Expectation => "expectation",
             Self::TargetTooLong => "target-too-long",
@@ -170,6 +174,7 @@ impl RequestError {
             | Self::BadHead(_)
             | Self::HeadTooLarge
             | Self::UnknownCoding
+            | Self::UnknownProtocol
             | Self::Method
             | Self::Expectation
             | Self::TargetTooLong
@@ -197,6 +202,7 @@ impl RequestError {
             | Self::BadHead(_)
             | Self::HeadTooLarge
             | Self::UnknownCoding
+            | Self::UnknownProtocol
             | Self::Expectation
             | Self::TargetTooLong
             | Self::BodyTooLarge
@@ -247,6 +253,7 @@ pub const LABELS: &[&str] = &[
     "suspended",
     "target-too-long",
     "unknown-coding",
+    "unknown-protocol",
     "unknown-tenant",
     "upstream-bad-upgrade",
     "upstream-body",

@@ -14,6 +14,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -21,6 +23,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::server::TlsStream;
 
 use super::exchange::ClientConn;
+use super::inbound::Inbound;
 use super::service;
 use super::tap::Tapped;
 use crate::net::conn::Expired;
@@ -81,9 +84,9 @@ pub async fn serve<T: Park>(conn: Rc<ClientConn>, stream: T) {
     let park = conn.context.timers.deadline();
     let mut stream = Tapped::new(stream, head, Arc::clone(&conn.notes));
     loop {
-        let handle = service_fn(|request| {
+        let handle = service_fn(|request: Request<Incoming>| {
             let conn = Rc::clone(&conn);
-            async move { Ok::<_, Infallible>(service::handle(conn, request).await) }
+            async move { Ok::<_, Infallible>(service::handle(conn, request.map(Inbound::Http1)).await) }
         });
         let mut http = Box::new(
             builder
@@ -153,8 +156,7 @@ trait Drive: Unpin {
 impl<T, S> Drive for http1::UpgradeableConnection<TokioIo<Tapped<T>>, S>
 where
     T: Park,
-    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = super::body::ResponseBody>
-        + Unpin,
+    S: hyper::service::HttpService<Incoming, ResBody = super::body::ResponseBody> + Unpin,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     fn poll_conn(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -1,198 +1,46 @@
-//! The HTTP/2 adapter: hyper's connection, driven under the connection's deadlines.
+//! The HTTP/2 adapter: h2's connection, driven under the connection's deadlines.
 //!
-//! It reads no setting but the caps of streams and head and the wait for a client that takes nothing; everything else
-//! is in [`service::handle`].
+//! It reads no setting but the caps of streams and head and two waits; everything else is in
+//! [`super::service::handle`]. h2 is used without hyper's server around it: that ends the whole connection over one bad
+//! CONNECT, reads a cancelled upload as a complete one, and cannot tell a client why it has to go.
 //!
-//! A client that opens no window for a stream blocks no socket, so [`crate::net::conn::Activity`] cannot see it. Each
-//! stream therefore has a deadline of its own: `Watched` tells with each piece of an answer that the client has
-//! something to take, and if the stream's task then has to wait it resets the stream when that takes too long. Other
-//! streams of the connection go on.
+//! Each stream has a task of its own ([`stream`]); the [`meter`] ends a connection that only keeps us busy.
 
-use std::cell::Cell;
-use std::convert::Infallible;
+mod guard;
+mod meter;
+mod stream;
+mod trailers;
+
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use h2::Reason;
+use h2::server::Connection;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::body::{BodyError, ResponseBody};
+use self::guard::Guard;
+use self::meter::Meter;
 use super::exchange::ClientConn;
-use super::service;
 use crate::net::conn::Expired;
 use crate::net::cork::Cork;
-use crate::net::deadline::{Deadline, Timers};
+use crate::net::deadline::Deadline;
 use crate::net::local;
 
 /// Most of an upload that one stream may send before the app has taken it, in bytes.
 const STREAM_WINDOW: u32 = 256 << 10;
 /// The same for all streams of a connection.
 const CONNECTION_WINDOW: u32 = 1 << 20;
-/// Most of an answer that waits for the client, for each stream, in bytes.
+/// Most of an answer that waits for the client's socket, for each stream, in bytes.
 const SEND_BUFFER: usize = 64 << 10;
 /// Streams that we reset because of the client's errors, before the connection is closed (CVE-2025-8671).
 const MAX_ERROR_RESETS: usize = 64;
 
-/// Most of an answer that is handed over at once, in bytes: what a client must take within `limits.body_timeout`.
-const PIECE: usize = 16 << 10;
-
 /// Longest wait for the end of a connection that is told to go.
 const LONGEST_GOODBYE: Duration = Duration::from_secs(1);
-
-/// What the answer of a stream did in one turn of the stream's task.
-#[derive(Debug, Clone, Copy)]
-enum Turn {
-    /// It was given bytes that the client must take.
-    Given,
-    /// It waits for the app.
-    Waits,
-}
-
-/// How the answers of a connection tell the task that polls them. Tasks run one after another, so one note serves all.
-type Note = Rc<Cell<Option<Turn>>>;
-
-/// Runs a stream's work on the worker that has the connection, until it is done or its client takes nothing.
-#[derive(Debug, Clone)]
-struct OnThisWorker {
-    timers: Timers,
-    note: Note,
-    longest: Duration,
-}
-
-impl<F> hyper::rt::Executor<F> for OnThisWorker
-where
-    F: Future + 'static,
-    F::Output: 'static,
-{
-    fn execute(&self, work: F) {
-        drop(local::spawn(Stream {
-            work,
-            unread: None,
-            worker: self.clone(),
-        }));
-    }
-}
-
-pin_project_lite::pin_project! {
-    /// The task of one stream. Dropping the work resets the stream and gives up the exchange with the app.
-    struct Stream<F> {
-        #[pin]
-        work: F,
-        // Made once the client lets an answer wait: most answers are taken in the turn in which they are ready.
-        unread: Option<Deadline>,
-        worker: OnThisWorker,
-    }
-
-    impl<F> PinnedDrop for Stream<F> {
-        fn drop(this: Pin<&mut Self>) {
-            let this = this.project();
-            if let Some(unread) = this.unread.take() {
-                this.worker.timers.recycle(unread);
-            }
-        }
-    }
-}
-
-impl<F: Future> Future for Stream<F> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.project();
-        let worker = this.worker;
-        worker.note.set(None);
-        if this.work.poll(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        match worker.note.take() {
-            Some(Turn::Given) => this
-                .unread
-                .get_or_insert_with(|| worker.timers.deadline())
-                .arm(worker.longest),
-            Some(Turn::Waits) => {
-                if let Some(unread) = this.unread {
-                    unread.disarm();
-                }
-            }
-            None => {}
-        }
-        match this.unread {
-            Some(unread) => unread.poll_fired(cx),
-            None => Poll::Pending,
-        }
-    }
-}
-
-/// The body of an answer, in small pieces: hyper asks for the next piece only when the client has room for it.
-struct Watched {
-    body: ResponseBody,
-    /// What is left of a large piece.
-    rest: Bytes,
-    note: Note,
-}
-
-impl Watched {
-    fn new(body: ResponseBody, note: Note) -> Self {
-        note.set(Some(Turn::Given));
-        Self {
-            body,
-            rest: Bytes::new(),
-            note,
-        }
-    }
-
-    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if self.rest.is_empty() {
-            match Pin::new(&mut self.body).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) => self.rest = data,
-                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
-                },
-                other => return other,
-            }
-        }
-        let size = self.rest.len().min(PIECE);
-        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(size)))))
-    }
-}
-
-impl Body for Watched {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = self.next(cx);
-        self.note.set(Some(match polled {
-            Poll::Ready(Some(Ok(_))) => Turn::Given,
-            _ => Turn::Waits,
-        }));
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let rest = self.rest.len() as u64;
-        let hint = self.body.size_hint();
-        let mut whole = SizeHint::new();
-        whole.set_lower(hint.lower() + rest);
-        if let Some(upper) = hint.upper() {
-            whole.set_upper(upper + rest);
-        }
-        whole
-    }
-}
 
 /// Serves a connection to its end.
 pub async fn serve<T>(conn: Rc<ClientConn>, stream: T)
@@ -201,59 +49,173 @@ where
 {
     conn.activity.set_multiplexed();
     let limits = conn.context.view().snapshot.limits.clone();
-    let worker = OnThisWorker {
-        timers: conn.context.timers.clone(),
-        note: Note::default(),
-        longest: limits.body_timeout,
-    };
-    let handle = {
-        let (conn, note) = (Rc::clone(&conn), Rc::clone(&worker.note));
-        service_fn(move |request| {
-            let (conn, note) = (Rc::clone(&conn), Rc::clone(&note));
-            // Boxed once here: hyper moves the future of a stream several times on its way to the task.
-            Box::pin(async move {
-                let answer = service::handle(conn, request).await;
-                Ok::<_, Infallible>(answer.map(|body| Watched::new(body, note)))
-            })
-        })
-    };
-    let stream = Cork::new(stream);
-    let http = http2::Builder::new(worker)
+    let meter = Meter::new(conn.context.timers.ticks().clone());
+    let cork = Cork::new(Guard::new(stream, Rc::clone(&meter)));
+    let mut builder = h2::server::Builder::new();
+    builder
         .max_concurrent_streams(limits.http2_streams)
-        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buf_size(SEND_BUFFER)
+        .max_send_buffer_size(SEND_BUFFER)
         .max_header_list_size(u32::try_from(limits.header_size.0).unwrap_or(u32::MAX))
-        .max_local_error_reset_streams(MAX_ERROR_RESETS)
-        .serve_connection(TokioIo::new(stream.clone()), handle);
-    let mut http = pin!(http);
-    let mut closing = false;
+        .max_local_error_reset_streams(Some(MAX_ERROR_RESETS))
+        .enable_connect_protocol();
+    let handshake = builder.handshake(cork.clone());
+    let Some(http) = shake(&conn, &cork, handshake).await else {
+        return;
+    };
+    let mut serving = Serving {
+        http,
+        wait: conn.context.timers.deadline(),
+        conn,
+        cork,
+        meter,
+        longest_head: limits.header_timeout,
+        longest_unread: limits.body_timeout,
+        state: State::Open,
+        goodbye: false,
+    };
+    poll_fn(|cx| serving.poll(cx)).await;
+}
+
+/// Waits for the client's preface.
+async fn shake<T>(
+    conn: &ClientConn,
+    cork: &Cork<T>,
+    handshake: h2::server::Handshake<Cork<T>, Bytes>,
+) -> Option<Connection<Cork<T>, Bytes>>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut handshake = pin!(handshake);
     poll_fn(|cx| {
-        if conn.context.is_draining() && !closing {
-            closing = true;
-            http.as_mut().graceful_shutdown();
-        }
-        if let Poll::Ready(end) = http.as_mut().poll(cx) {
-            if let Err(error) = end {
-                tracing::debug!(%error, "connection ended");
+        if let Poll::Ready(done) = handshake.as_mut().poll(cx) {
+            if let Err(error) = &done {
+                tracing::debug!(%error, "no HTTP/2");
             }
+            return Poll::Ready(done.ok());
+        }
+        if let Poll::Ready(Err(_)) = cork.poll_release(cx) {
+            return Poll::Ready(None);
+        }
+        conn.activity.poll_expired(cx).map(|_expired| None)
+    })
+    .await
+}
+
+/// How far a connection is from its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// The client has been told that no new stream will be taken.
+    Closing,
+    /// The client has been told to go.
+    Ended,
+}
+
+/// A connection at work.
+struct Serving<T: AsyncRead + AsyncWrite + Unpin + 'static> {
+    http: Connection<Cork<Guard<T>>, Bytes>,
+    cork: Cork<Guard<T>>,
+    conn: Rc<ClientConn>,
+    meter: Rc<Meter>,
+    /// For the end of a header block that has begun; then, for the end of the connection.
+    wait: Deadline,
+    longest_head: Duration,
+    longest_unread: Duration,
+    state: State,
+    /// The client has its last moment: it was told to go and has nothing under way.
+    goodbye: bool,
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Serving<T> {
+    /// One turn: whatever came, whatever is ready to go, and the deadlines.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.conn.context.is_draining() {
+            self.close();
+        }
+        let mut over = self.poll_streams(cx);
+        if self.state != State::Ended
+            && let Some(breach) = self.meter.breach()
+        {
+            self.conn.context.metrics.http2_ended();
+            tracing::debug!(client = %self.conn.info.client, ?breach, "connection ended");
+            self.http.abrupt_shutdown(breach.reason());
+            self.state = State::Ended;
+            self.wait.arm(LONGEST_GOODBYE);
+            over = self.poll_streams(cx);
+        }
+        if over {
             return Poll::Ready(());
         }
-        if let Poll::Ready(Err(error)) = stream.poll_release(cx) {
-            tracing::debug!(%error, "connection broke");
+        match self.cork.poll_release(cx) {
+            Poll::Ready(Ok(())) => self.meter.turn_over(),
+            Poll::Ready(Err(error)) => {
+                tracing::debug!(%error, "connection broke");
+                return Poll::Ready(());
+            }
+            Poll::Pending => {}
+        }
+        self.poll_waits(cx)
+    }
+
+    /// Takes new streams and moves the others; `true` at the end of the connection.
+    fn poll_streams(&mut self, cx: &mut Context<'_>) -> bool {
+        loop {
+            match pin!(self.http.accept()).poll(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    drop(local::spawn(stream::run(
+                        Rc::clone(&self.conn),
+                        request,
+                        respond,
+                        Rc::clone(&self.meter),
+                        self.longest_unread,
+                    )));
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    tracing::debug!(%error, "connection ended");
+                    if error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM) {
+                        self.conn.context.metrics.http2_ended();
+                    }
+                    return true;
+                }
+                Poll::Ready(None) => return true,
+                Poll::Pending => return false,
+            }
+        }
+    }
+
+    fn poll_waits(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.state != State::Ended {
+            match (self.meter.is_block_open(), self.wait.is_armed()) {
+                (true, false) if !self.wait.has_fired() => self.wait.arm(self.longest_head),
+                (false, true) => self.wait.disarm(),
+                _ => {}
+            }
+        }
+        if self.wait.poll_fired(cx).is_ready() {
             return Poll::Ready(());
         }
-        if let Poll::Ready(expired) = conn.activity.poll_expired(cx) {
-            if closing || expired != Expired::Idle {
+        let idle = self.conn.activity.exchanges() == 0;
+        if self.state == State::Closing && idle && !self.goodbye {
+            self.conn.activity.close_within(LONGEST_GOODBYE);
+        }
+        self.goodbye = self.state == State::Closing && idle;
+        if let Poll::Ready(expired) = self.conn.activity.poll_expired(cx) {
+            if self.state != State::Open || expired != Expired::Idle {
                 return Poll::Ready(());
             }
             // GOAWAY takes a round trip, in which a request that is on its way still comes in.
-            closing = true;
-            http.as_mut().graceful_shutdown();
-            conn.activity.close_within(LONGEST_GOODBYE);
+            self.close();
             cx.waker().wake_by_ref();
         }
         Poll::Pending
-    })
-    .await;
+    }
+
+    fn close(&mut self) {
+        if self.state == State::Open {
+            self.state = State::Closing;
+            self.http.graceful_shutdown();
+        }
+    }
 }

@@ -10,6 +10,7 @@ pub mod exchange;
 pub mod headers;
 pub mod http1;
 pub mod http2;
+pub mod inbound;
 pub mod managed;
 pub mod respond;
 pub mod service;

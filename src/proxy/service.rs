@@ -7,13 +7,13 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
 
 use super::body::{Failure, RequestBody, ResponseBody, Upload, UploadRules};
 use super::context::View;
 use super::error::{Fault, RequestError};
 use super::exchange::{ClientConn, Exchange};
 use super::headers::{self, Facts};
+use super::inbound::Inbound;
 use super::respond::{self, Asked};
 use super::tap::Refusal;
 use super::target::{self, Target};
@@ -26,7 +26,7 @@ use crate::units::ByteSize;
 use crate::upstream::{Lease, SendError};
 
 /// Answers one request. Dropped before it is done (client gone, stream reset), it gives up the exchange with the app.
-pub async fn handle(conn: Rc<ClientConn>, request: Request<Incoming>) -> Response<ResponseBody> {
+pub async fn handle(conn: Rc<ClientConn>, request: Request<Inbound>) -> Response<ResponseBody> {
     if request.version() == Version::HTTP_2 {
         return answer(conn, request, None).await;
     }
@@ -44,7 +44,7 @@ pub async fn handle(conn: Rc<ClientConn>, request: Request<Incoming>) -> Respons
 
 async fn answer(
     conn: Rc<ClientConn>,
-    request: Request<Incoming>,
+    request: Request<Inbound>,
     refusal: Option<Refusal>,
 ) -> Response<ResponseBody> {
     let view = conn.context.view();
@@ -98,6 +98,7 @@ fn route(
     snapshot: &Snapshot,
 ) -> Result<Route, RequestError> {
     let https = exchange.conn.tls.is_some();
+    upgrade::check_protocol(head)?;
     let target = target::parse(head, https)?;
     exchange.host = Some(target.authority.host.clone());
     check_port(&target, exchange, https)?;
@@ -182,16 +183,16 @@ struct ResponseParts {
 impl Forwarded {
     fn into_response(self, mut exchange: Box<Exchange>, view: &View) -> Response<ResponseBody> {
         let (mut head, parts) = self.response.into_parts();
-        exchange.status = head.status.as_u16();
         let snapshot = &view.snapshot;
+        exchange.status = head.status.as_u16();
         headers::to_client(&mut head.headers, snapshot, exchange.conn.tls.is_some());
         // An answer by HTTP/1.0 must not make ours one.
         head.version = Version::HTTP_11;
         if let Some(tunnel) = parts.tunnel {
-            upgrade::announce(&mut head.headers);
             exchange.conn.notes.open_tunnel();
-            tunnel.run(exchange, parts.lease);
-            return Response::from_parts(head, ResponseBody::Tunnel);
+            let waits = snapshot.client_waits();
+            let body = tunnel.begin(&mut head, exchange, parts.lease, waits.tunnel);
+            return Response::from_parts(head, body);
         }
         let body = ResponseBody::upstream(
             parts.answer,
@@ -211,23 +212,23 @@ struct Outgoing {
     request: Request<RequestBody>,
     upload: Option<Rc<Upload>>,
     /// The client's side of a tunnel, if it asked for one.
-    client: Option<OnUpgrade>,
+    client: Option<upgrade::Client>,
     deadline: Deadline,
 }
 
 /// Headers and body for the app.
 fn prepare(
-    request: Request<Incoming>,
+    request: Request<Inbound>,
     target: &Target,
     exchange: &Exchange,
     snapshot: &Snapshot,
 ) -> Result<Outgoing, RequestError> {
     let conn = &exchange.conn;
     let (mut head, incoming) = request.into_parts();
-    let empty = incoming.is_end_stream();
-    let incoming_size = incoming.size_hint().exact();
+    let (client, incoming) = upgrade::asked(&mut head, incoming)?;
+    let empty = incoming.as_ref().is_none_or(Inbound::is_end_stream);
+    let incoming_size = incoming.as_ref().and_then(|body| body.size_hint().exact());
     check_length(&head.headers, empty, snapshot.limits.body_size)?;
-    let upgrade = upgrade::asked(&head, empty)?;
     let chunked = !empty && !head.headers.contains_key(header::CONTENT_LENGTH);
     let facts = Facts {
         snapshot,
@@ -266,18 +267,11 @@ fn prepare(
             HeaderValue::from_static("chunked"),
         );
     }
-    if upgrade {
-        upgrade::announce(&mut head.headers);
+    if let Some(client) = &client {
+        client.ask(&mut head.headers);
     }
-    let client = if upgrade {
-        upgrade::client_side(&mut head)
-    } else {
-        None
-    };
     let deadline = conn.context.timers.deadline();
-    let (body, upload) = if empty {
-        (RequestBody::default(), None)
-    } else {
+    let (body, upload) = if let Some(incoming) = incoming.filter(|_| !empty) {
         let rules = UploadRules {
             timers: &conn.context.timers,
             activity: &conn.activity,
@@ -289,6 +283,8 @@ fn prepare(
         };
         let (body, upload) = RequestBody::streaming(incoming, Rc::clone(&exchange.bytes_in), rules);
         (body, Some(upload))
+    } else {
+        (RequestBody::default(), None)
     };
     // The version and the extensions of the client's request stay behind: the app is spoken to in HTTP/1.1.
     let mut request = Request::new(body);
@@ -341,13 +337,7 @@ async fn forward(
     exchange.upstream = Some(Arc::clone(answer.lease.pool().label()));
     exchange.upstream_us = Some(waited);
     let (mut response, lease) = (answer.response, answer.lease);
-    let tunnel = match (response.status() == StatusCode::SWITCHING_PROTOCOLS, client) {
-        (false, _) => None,
-        (true, Some(client)) if upgrade::is_websocket(response.headers()) => {
-            Some(upgrade::Tunnel::new(client, &mut response))
-        }
-        (true, _) => return Err(RequestError::BadUpgrade),
-    };
+    let tunnel = upgrade::answered(client, &mut response)?;
     let response = response.map(|answer| ResponseParts {
         answer,
         lease,

@@ -1,36 +1,91 @@
-//! WebSocket: the one upgrade that is passed on (RFC 6455, RFC 9110 §7.8).
+//! WebSocket: the one upgrade that is passed on (RFC 6455, RFC 9110 §7.8, RFC 8441).
 //!
-//! An upgrade is asked for by a GET of HTTP/1.1 without body, with `Upgrade: websocket` and `Connection: upgrade`; any
-//! other `Upgrade` is dropped, so that nothing can be tunnelled past the edge as `h2c`. The tunnel begins only after
-//! the app's own 101. Half-closes are passed on; silence ends it.
+//! It is asked for by a GET of HTTP/1.1 without body, with `Upgrade: websocket` and `Connection: upgrade`, or by an
+//! extended CONNECT of HTTP/2 with `:protocol` `websocket`. Any other `Upgrade` is dropped, so that nothing can be
+//! tunnelled past the edge as `h2c`. The app is always asked by HTTP/1.1, and the tunnel begins only after its own 101.
+//! Half-closes are passed on; silence ends it.
 
-use std::cell::Cell;
-use std::future::poll_fn;
-use std::io;
-use std::pin::{Pin, pin};
-use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+mod tunnel;
 
-use http::{HeaderMap, HeaderValue, Method, Response, Version, header, request};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use http::{
+    HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header, request, response,
+};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
 
-use super::body::RequestBody;
+pub use self::tunnel::StreamTunnel;
+use super::body::{RequestBody, ResponseBody};
 use super::error::RequestError;
 use super::exchange::Exchange;
-use crate::net::local;
+use super::inbound::{Http2Body, Inbound};
 use crate::upstream::Lease;
 
-/// Buffer of each direction of a tunnel, in bytes.
-const BUFFER: usize = 16 << 10;
+/// What the key is hashed with (RFC 6455 §1.3).
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// Whether `head` asks for a WebSocket. `empty` says that the request has no body.
+/// The client's side of a tunnel that it asked for.
+#[derive(Debug)]
+pub enum Client {
+    /// A connection of HTTP/1.1, once hyper lets go of it. The handshake is between the client and the app.
+    Connection(OnUpgrade),
+    /// A stream of HTTP/2. The client sends no key, so this one is ours and so is the check of its answer.
+    Stream {
+        /// What the client sends.
+        body: Http2Body,
+        /// `Sec-WebSocket-Key` for the app.
+        key: HeaderValue,
+    },
+}
+
+/// An extended CONNECT by HTTP/2 that becomes a GET (RFC 8441 §4, §5): the mark that it was one. Made by
+/// [`mark_extended`] only, so no header can stand for it.
+#[derive(Debug, Clone, Copy)]
+struct Extended;
+
+/// Turns an extended CONNECT for a WebSocket into the GET that the request path knows. Others stay CONNECT.
+pub fn mark_extended(head: &mut request::Parts) {
+    let websocket = head
+        .extensions
+        .get::<h2::ext::Protocol>()
+        .is_some_and(|protocol| protocol.as_str().eq_ignore_ascii_case("websocket"));
+    if websocket && head.method == Method::CONNECT {
+        head.method = Method::GET;
+        head.extensions.insert(Extended);
+    }
+}
+
+/// Refuses an extended CONNECT for anything else.
+///
+/// # Errors
+/// [`RequestError::UnknownProtocol`].
+pub fn check_protocol(head: &request::Parts) -> Result<(), RequestError> {
+    let extended = head.extensions.get::<h2::ext::Protocol>().is_some();
+    if extended && head.extensions.get::<Extended>().is_none() {
+        return Err(RequestError::UnknownProtocol);
+    }
+    Ok(())
+}
+
+/// The client's side of the tunnel that `head` asks for, if it does, and the body of the request.
 ///
 /// # Errors
 /// A WebSocket request with a body: what follows could be read as body or as tunnel.
-pub fn asked(head: &request::Parts, empty: bool) -> Result<bool, RequestError> {
+pub fn asked(
+    head: &mut request::Parts,
+    body: Inbound,
+) -> Result<(Option<Client>, Option<Inbound>), RequestError> {
+    const BODY: RequestError = RequestError::BadFraming("a request for a WebSocket has a body");
+    if head.extensions.remove::<Extended>().is_some() {
+        return match body {
+            Inbound::Http2(body) if !head.headers.contains_key(header::CONTENT_LENGTH) => {
+                let key = fresh_key();
+                Ok((Some(Client::Stream { body, key }), None))
+            }
+            _ => Err(BODY),
+        };
+    }
     let asked = head.version == Version::HTTP_11
         && head.method == Method::GET
         && is_websocket(&head.headers)
@@ -39,17 +94,97 @@ pub fn asked(head: &request::Parts, empty: bool) -> Result<bool, RequestError> {
             .get_all(header::CONNECTION)
             .iter()
             .any(|line| has_token(line, b"upgrade"));
-    if asked && (!empty || head.headers.contains_key(header::CONTENT_LENGTH)) {
-        return Err(RequestError::BadFraming(
-            "a request for a WebSocket has a body",
-        ));
+    if !asked {
+        return Ok((None, Some(body)));
     }
-    Ok(asked)
+    if !http_body::Body::is_end_stream(&body) || head.headers.contains_key(header::CONTENT_LENGTH) {
+        return Err(BODY);
+    }
+    let client = head.extensions.remove::<OnUpgrade>();
+    Ok((client.map(Client::Connection), None))
+}
+
+impl Client {
+    /// Puts the headers of the upgrade into the request for the app, whose hop-by-hop headers are gone.
+    pub fn ask(&self, headers: &mut HeaderMap) {
+        announce(headers);
+        if let Self::Stream { key, .. } = self {
+            // Only we know the answer to our own key, whatever else the client sent.
+            headers.insert(header::SEC_WEBSOCKET_KEY, key.clone());
+            headers.remove(header::SEC_WEBSOCKET_ACCEPT);
+        }
+    }
+}
+
+/// Looks at the app's answer: a tunnel, or none.
+///
+/// # Errors
+/// The app switched unasked or wrongly, or took a WebSocket of HTTP/2 for something else: a 2xx without a switch would
+/// tell the client that its tunnel stands.
+pub fn answered(
+    client: Option<Client>,
+    response: &mut Response<Incoming>,
+) -> Result<Option<Tunnel>, RequestError> {
+    let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    match client {
+        None | Some(Client::Connection(_)) if !switched => Ok(None),
+        Some(Client::Stream { .. }) if !switched && !response.status().is_success() => Ok(None),
+        Some(client) if switched && is_websocket(response.headers()) => {
+            if let Client::Stream { key, .. } = &client {
+                let accept = response.headers().get(header::SEC_WEBSOCKET_ACCEPT);
+                if accept.map(HeaderValue::as_bytes) != Some(accept_for(key).as_bytes()) {
+                    return Err(RequestError::BadUpgrade);
+                }
+            }
+            let app = hyper::upgrade::on(response);
+            Ok(Some(Tunnel { client, app }))
+        }
+        None | Some(_) => Err(RequestError::BadUpgrade),
+    }
+}
+
+/// A tunnel that begins when both sides have let go of HTTP.
+#[derive(Debug)]
+pub struct Tunnel {
+    client: Client,
+    app: OnUpgrade,
+}
+
+impl Tunnel {
+    /// Begins, and makes the head of the answer. `longest` is the longest silence.
+    pub fn begin(
+        self,
+        head: &mut response::Parts,
+        mut exchange: Box<Exchange>,
+        lease: Lease<RequestBody>,
+        longest: std::time::Duration,
+    ) -> ResponseBody {
+        match self.client {
+            Client::Connection(client) => {
+                announce(&mut head.headers);
+                tunnel::run_connection(client, self.app, exchange, lease);
+                ResponseBody::Tunnel(None)
+            }
+            Client::Stream { body, .. } => {
+                head.status = StatusCode::OK;
+                exchange.status = head.status.as_u16();
+                head.headers.remove(header::SEC_WEBSOCKET_ACCEPT);
+                head.headers.remove(header::CONTENT_LENGTH);
+                let tunnel = StreamTunnel::new(body, self.app, exchange, lease, longest);
+                ResponseBody::Tunnel(Some(Box::new(tunnel)))
+            }
+        }
+    }
+}
+
+/// Puts the headers of a WebSocket upgrade into a message whose hop-by-hop headers are gone.
+fn announce(headers: &mut HeaderMap) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
 }
 
 /// Whether there is exactly one `Upgrade` line and it says `websocket`.
-#[must_use]
-pub fn is_websocket(headers: &HeaderMap) -> bool {
+fn is_websocket(headers: &HeaderMap) -> bool {
     let mut lines = headers.get_all(header::UPGRADE).iter();
     match (lines.next(), lines.next()) {
         (Some(line), None) => line
@@ -66,113 +201,35 @@ fn has_token(line: &HeaderValue, token: &[u8]) -> bool {
         .any(|part| part.trim_ascii().eq_ignore_ascii_case(token))
 }
 
-/// Puts the headers of a WebSocket upgrade into a message whose hop-by-hop headers are gone.
-pub fn announce(headers: &mut HeaderMap) {
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-}
-
-/// The client's side of the tunnel-to-be.
-pub fn client_side(head: &mut request::Parts) -> Option<OnUpgrade> {
-    head.extensions.remove::<OnUpgrade>()
-}
-
-/// A tunnel that begins when both sides have let go of HTTP.
-#[derive(Debug)]
-pub struct Tunnel {
-    client: OnUpgrade,
-    app: OnUpgrade,
-}
-
-impl Tunnel {
-    /// A tunnel from `client` to the app that answered with `response`, a 101.
-    #[must_use]
-    pub fn new(client: OnUpgrade, response: &mut Response<Incoming>) -> Self {
-        Self {
-            client,
-            app: hyper::upgrade::on(response),
-        }
+/// Sixteen random bytes (RFC 6455 §4.1).
+fn fresh_key() -> HeaderValue {
+    let mut bytes = [0; 16];
+    // Fails only where there is no random source at all, and then nothing of TLS works. The key is no secret: it shows
+    // that the app speaks WebSocket, and a constant one does that too.
+    if aws_lc_rs::rand::fill(&mut bytes).is_err() {
+        tracing::error!("no random bytes for the key of a WebSocket");
     }
-
-    /// Runs on this worker until both sides are through, one breaks, or there is silence.
-    pub fn run(self, mut exchange: Box<Exchange>, lease: Lease<RequestBody>) {
-        drop(local::spawn(async move {
-            let activity = exchange.conn.activity.clone();
-            let conn = Rc::clone(&exchange.conn);
-            let metrics = &conn.context.metrics;
-            activity.tunnel_began();
-            metrics.tunnel_opened();
-            if let (Ok(client), Ok(app)) = (self.client.await, self.app.await) {
-                let sent = Rc::<Cell<u64>>::default();
-                let mut client = Counted::new(TokioIo::new(client), &exchange.bytes_in);
-                let mut app = Counted::new(TokioIo::new(app), &sent);
-                let mut copy = pin!(copy_bidirectional_with_sizes(
-                    &mut client,
-                    &mut app,
-                    BUFFER,
-                    BUFFER
-                ));
-                let end = poll_fn(|cx| match copy.as_mut().poll(cx) {
-                    Poll::Ready(end) => Poll::Ready(Some(end)),
-                    Poll::Pending => activity.poll_expired(cx).map(|_| None),
-                });
-                match end.await {
-                    // Many clients end a WebSocket properly and then leave without the end of TLS.
-                    Some(Err(error)) if error.kind() != io::ErrorKind::UnexpectedEof => {
-                        exchange.error = Some("client-gone");
-                    }
-                    Some(_) | None => {}
-                }
-                exchange.bytes_out = sent.get();
-            }
-            metrics.tunnel_closed();
-            drop(lease);
-            drop(exchange);
-        }));
-    }
+    HeaderValue::try_from(BASE64.encode(bytes)).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// A stream that counts what is read from it, however it ends.
-struct Counted<T> {
-    stream: T,
-    bytes: Rc<Cell<u64>>,
+/// What the app must answer to `key` (RFC 6455 §4.2.2).
+fn accept_for(key: &HeaderValue) -> String {
+    let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY);
+    hash.update(key.as_bytes());
+    hash.update(GUID);
+    BASE64.encode(hash.finish())
 }
 
-impl<T> Counted<T> {
-    fn new(stream: T, bytes: &Rc<Cell<u64>>) -> Self {
-        let bytes = Rc::clone(bytes);
-        Self { stream, bytes }
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        let size = (buf.filled().len() - before) as u64;
-        self.bytes.set(self.bytes.get() + size);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    #[test]
+    fn the_answer_to_a_key_is_that_of_the_rfc() {
+        let key = HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ==");
+        assert_eq!(accept_for(&key), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        let keys = [fresh_key(), fresh_key()];
+        assert_ne!(keys[0], keys[1]);
+        assert_eq!(keys[0].len(), 24);
     }
 }

@@ -35,8 +35,11 @@ impl Filter {
     /// # Errors
     /// [`LogError`] names the first bad part.
     pub fn parse(text: &str) -> Result<Self, LogError> {
-        // It tells of every question at level info, and of little else.
-        let mut targets = Targets::new().with_target("hickory_server", LevelFilter::WARN);
+        // The one tells of every question at level info, and of little else; the other warns of what any client does
+        // wrong, line by line.
+        let mut targets = Targets::new()
+            .with_target("hickory_server", LevelFilter::WARN)
+            .with_target("h2", LevelFilter::ERROR);
         for part in text.split(',').map(str::trim) {
             let level = |word: &str| {
                 if word.is_empty() {

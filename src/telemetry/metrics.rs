@@ -113,6 +113,12 @@ impl Metrics {
             "Client connections open now.",
             self.sum(|cells| &cells.open),
         );
+        text.plain(
+            "portico_http2_abuse_total",
+            Kind::Counter,
+            "HTTP/2 connections ended because their client only kept the edge busy.",
+            self.sum(|cells| &cells.http2_ended),
+        );
         self.render_labelled(
             text,
             ("portico_connections_refused_total", "reason"),

@@ -34,6 +34,7 @@ mod early;
 mod hostile;
 mod hosts;
 mod http;
+mod http2;
 mod hygiene;
 mod limits;
 mod log;

@@ -55,6 +55,11 @@ impl Shard {
         self.cells.refused.add(self.cells.labels.refused, reason);
     }
 
+    /// An HTTP/2 connection was ended because its client only kept us busy.
+    pub fn http2_ended(&self) {
+        self.cells.http2_ended.add(1);
+    }
+
     /// A TLS handshake succeeded.
     pub fn handshake(&self, duration_us: u64) {
         self.cells.handshakes.observe(duration_us);
@@ -142,6 +147,7 @@ pub(super) struct Cells {
     labels: Labels,
     pub(super) accepted: Counter,
     pub(super) open: Counter,
+    pub(super) http2_ended: Counter,
     pub(super) handshakes: Histogram,
     pub(super) request_duration: Histogram,
     pub(super) received: Counter,
@@ -165,6 +171,7 @@ impl Cells {
             labels,
             accepted: Counter::default(),
             open: Counter::default(),
+            http2_ended: Counter::default(),
             handshakes: Histogram::default(),
             request_duration: Histogram::default(),
             received: Counter::default(),

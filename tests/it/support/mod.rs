@@ -15,6 +15,7 @@ pub(crate) mod curl;
 pub(crate) mod dns;
 pub(crate) mod dns_front;
 pub(crate) mod fault_proxy;
+pub(crate) mod framer;
 pub(crate) mod gunicorn;
 pub(crate) mod http;
 pub(crate) mod knot;

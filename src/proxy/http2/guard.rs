@@ -1,0 +1,240 @@
+//! Watches the frames that a client sends, as the bytes pass, and charges them to the connection's [`Meter`].
+//!
+//! Reads the heads of frames (RFC 9113 §4.1) as the bytes pass, and nothing else of them but this: h2 leaves out
+//! pseudo-headers in trailers, where they make the request malformed (§8.1), so trailers are looked into.
+
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::meter::{Meter, SETTINGS_COST};
+use super::trailers::names_pseudo;
+
+/// Length of a client's first words (RFC 9113 §3.4).
+const PREFACE: usize = 24;
+/// Length of the head of a frame.
+const HEAD: usize = 9;
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
+
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+const PADDED: u8 = 8;
+const HAS_PRIORITY: u8 = 0x20;
+
+/// Most bytes of trailers that are looked into; longer ones h2 refuses.
+const MOST_TRAILERS: usize = 64 << 10;
+
+/// A stream of HTTP/2 whose incoming frames are counted. After a breach it reads nothing more.
+#[derive(Debug)]
+pub(super) struct Guard<S> {
+    stream: S,
+    frames: Frames,
+    meter: Rc<Meter>,
+}
+
+impl<S> Guard<S> {
+    /// Watches `stream`, from its first byte.
+    pub(super) fn new(stream: S, meter: Rc<Meter>) -> Self {
+        Self {
+            stream,
+            frames: Frames::default(),
+            meter,
+        }
+    }
+}
+
+/// Where in the stream of frames the client is.
+#[derive(Debug)]
+struct Frames {
+    /// Bytes to pass over before the next head.
+    skip: usize,
+    head: [u8; HEAD],
+    /// How many bytes of `head` are there.
+    have: usize,
+    /// The highest stream so far.
+    highest: u32,
+    /// Trailers, as far as they have come.
+    trailers: Option<Box<Trailers>>,
+}
+
+#[derive(Debug, Default)]
+struct Trailers {
+    /// Those of the first frame that tell what stands around the fields; `END_HEADERS` is that of the last.
+    flags: u8,
+    block: Vec<u8>,
+}
+
+impl Trailers {
+    /// At the end of the first frame: takes the padding and the priority off.
+    fn strip(&mut self) {
+        if self.flags & PADDED != 0 && !self.block.is_empty() {
+            let padding = usize::from(self.block.remove(0));
+            self.block
+                .truncate(self.block.len().saturating_sub(padding));
+        }
+        if self.flags & HAS_PRIORITY != 0 {
+            drop(self.block.drain(..self.block.len().min(5)));
+        }
+        self.flags &= END_HEADERS;
+    }
+}
+
+impl Default for Frames {
+    fn default() -> Self {
+        Self {
+            skip: PREFACE,
+            head: [0; HEAD],
+            have: 0,
+            highest: 0,
+            trailers: None,
+        }
+    }
+}
+
+impl Frames {
+    fn pass(&mut self, mut bytes: &[u8], meter: &Meter) {
+        while !bytes.is_empty() && meter.breach().is_none() {
+            if self.skip > 0 {
+                let (skipped, rest) = bytes.split_at(self.skip.min(bytes.len()));
+                self.skip -= skipped.len();
+                bytes = rest;
+                self.collect(skipped, meter);
+                continue;
+            }
+            let (part, rest) = bytes.split_at((HEAD - self.have).min(bytes.len()));
+            for (to, from) in self.head.iter_mut().skip(self.have).zip(part) {
+                *to = *from;
+            }
+            self.have += part.len();
+            bytes = rest;
+            if self.have == HEAD {
+                self.have = 0;
+                self.begin(meter);
+            }
+        }
+    }
+
+    fn begin(&mut self, meter: &Meter) {
+        let [l0, l1, l2, kind, flags, s0, s1, s2, s3] = self.head;
+        let length = u32::from_be_bytes([0, l0, l1, l2]);
+        let stream = u32::from_be_bytes([s0, s1, s2, s3]) & (u32::MAX >> 1);
+        self.skip = usize::try_from(length).unwrap_or(usize::MAX);
+        match kind {
+            DATA if length == 0 && flags & END_STREAM == 0 => meter.idle(1),
+            DATA => {}
+            HEADERS => {
+                meter.block(flags & END_HEADERS == 0);
+                if stream > self.highest {
+                    self.highest = stream;
+                    meter.stream();
+                } else {
+                    self.trailers = Some(Box::new(Trailers {
+                        flags,
+                        ..Trailers::default()
+                    }));
+                }
+            }
+            CONTINUATION => {
+                meter.block(flags & END_HEADERS == 0);
+                if let Some(trailers) = &mut self.trailers {
+                    trailers.flags = trailers.flags & !END_HEADERS | flags & END_HEADERS;
+                }
+                meter.idle(1);
+            }
+            RST_STREAM => meter.reset(),
+            SETTINGS | GOAWAY => meter.idle(SETTINGS_COST),
+            // PRIORITY, PING, WINDOW_UPDATE and types that nobody knows.
+            _ => meter.idle(1),
+        }
+        if self.skip == 0 {
+            self.collect(&[], meter);
+        }
+    }
+
+    /// Takes part of a frame's payload if it is one of trailers.
+    fn collect(&mut self, part: &[u8], meter: &Meter) {
+        let Some(trailers) = &mut self.trailers else {
+            return;
+        };
+        if trailers.block.len() + part.len() <= MOST_TRAILERS {
+            trailers.block.extend_from_slice(part);
+        }
+        if self.skip > 0 {
+            return;
+        }
+        trailers.strip();
+        if trailers.flags & END_HEADERS == 0 {
+            return;
+        }
+        if names_pseudo(&trailers.block) {
+            meter.malformed();
+        }
+        self.trailers = None;
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.meter.breach().is_some() {
+            return Poll::Pending;
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let new = buf.filled().get(before..).unwrap_or_default();
+        let this = &mut *self;
+        this.frames.pass(new, &this.meter);
+        if self.meter.breach().is_some() {
+            // What came with it does not count either. The connection's task looks for the breach after each turn.
+            buf.set_filled(before);
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.meter.wrote(written.is_pending());
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.meter.wrote(written.is_pending());
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
