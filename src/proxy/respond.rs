@@ -7,6 +7,7 @@ use super::body::ResponseBody;
 use super::error::{Fault, RequestError};
 use super::exchange::Exchange;
 use super::page::{CONTENT_SECURITY_POLICY, Format, Page};
+use super::proxy_status::{self, PROXY_STATUS};
 use crate::host::Host;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Protocol;
@@ -49,6 +50,7 @@ pub fn error(
         page.text = text;
     }
     let (content_type, body) = page.render(format);
+    let proxy_status = proxy_status::value(error, &snapshot.via.pseudonym);
     let request_id = exchange.request_id.clone();
     let http2 = exchange.protocol() == Protocol::Http2;
     let mut response = own(status, body, exchange, snapshot);
@@ -64,6 +66,9 @@ pub fn error(
             header::CONTENT_SECURITY_POLICY,
             HeaderValue::from_static(CONTENT_SECURITY_POLICY),
         );
+    }
+    if let Some(value) = proxy_status {
+        headers.insert(PROXY_STATUS, value);
     }
     if let Some(seconds) = error.retry_after() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
