@@ -7,13 +7,10 @@ pub mod body;
 pub mod context;
 pub mod error;
 pub mod exchange;
-
 pub mod headers;
-pub mod html;
 pub mod http1;
 pub mod http2;
 pub mod managed;
-pub mod page;
 pub mod proxy_status;
 pub mod respond;
 pub mod service;
