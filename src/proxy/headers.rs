@@ -77,6 +77,7 @@ pub fn to_upstream(headers: &mut HeaderMap, facts: &Facts<'_>) -> Result<(), Req
         .iter()
         .any(|network| network.contains(&facts.peer));
     let chain = trusted.then(|| Forwarded::read(headers));
+    let trailers = takes_trailers(headers);
     remove_nominated(headers, &snapshot.tenant_header, true)?;
     for name in &HOP_BY_HOP {
         headers.remove(name);
@@ -86,6 +87,11 @@ pub fn to_upstream(headers: &mut HeaderMap, facts: &Facts<'_>) -> Result<(), Req
     managed::strip(headers, &snapshot.tenant_header);
     if facts.protocol == Protocol::Http2 {
         join_cookies(headers);
+    }
+    if trailers {
+        // RFC 9110 §10.1.4: it speaks of one connection, so it is said anew. gRPC servers ask for it.
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("TE"));
     }
     let host = facts.host_value();
     headers.insert(header::HOST, host.clone());
@@ -106,6 +112,15 @@ pub fn to_upstream(headers: &mut HeaderMap, facts: &Facts<'_>) -> Result<(), Req
         headers.insert(snapshot.tenant_header.clone(), tenant.clone());
     }
     Ok(())
+}
+
+/// Whether the client takes trailers: `trailers` in `TE`, alone or in a list.
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    headers.get_all(header::TE).iter().any(|line| {
+        line.as_bytes()
+            .split(|&byte| byte == b',')
+            .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    })
 }
 
 /// Turns the headers of an app's response into what the client gets.

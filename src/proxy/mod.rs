@@ -7,6 +7,7 @@ pub mod body;
 pub mod context;
 pub mod error;
 pub mod exchange;
+pub mod grpc;
 pub mod headers;
 pub mod http1;
 pub mod http2;

@@ -13,6 +13,7 @@ use super::body::{Failure, RequestBody, ResponseBody, Upload, UploadRules};
 use super::context::View;
 use super::error::{Fault, RequestError};
 use super::exchange::{ClientConn, Exchange};
+use super::grpc;
 use super::headers::{self, Facts};
 use super::respond::{self, Asked};
 use super::target::{self, Target};
@@ -32,6 +33,7 @@ pub async fn handle(conn: Rc<ClientConn>, request: Request<Incoming>) -> Respons
     let mut exchange = Exchange::begin(conn, &head);
     let asked = Asked {
         accept: head.headers.get(header::ACCEPT).cloned(),
+        grpc: grpc::is_call(&head.headers),
     };
     let route = match route(&head, &mut exchange, &view.snapshot) {
         Ok(Route::App(target)) => target,
@@ -236,6 +238,7 @@ fn prepare(
         );
     }
     if upgrade {
+        head.headers.remove(header::TE);
         upgrade::announce(&mut head.headers);
     }
     let client = if upgrade {

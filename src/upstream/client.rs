@@ -56,11 +56,12 @@ pub struct Sent {
 }
 
 /// What was tried for a request.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Tries {
     /// Requests written, or about to be.
     sends: usize,
-    /// Servers that could not be connected to, by their place: one bit for each of the first 64.
+    /// Servers that could not be connected to, or broke a fresh connection, by their place: one bit for each of the
+    /// first 64.
     refused: u64,
     /// A kept connection was dead: take none of those again.
     fresh: bool,
@@ -122,53 +123,10 @@ where
         let only_http1 = request.headers().contains_key(header::UPGRADE);
         let mut tries = Tries::default();
         loop {
-            // Nobody overtakes those who wait.
-            let way = if self.queue.is_empty() {
-                self.admit(&tries, only_http1)
-            } else {
-                None
-            };
-            let (index, way) = match way {
-                Some(way) => way,
-                None => {
-                    sent.queued = true;
-                    Box::pin(self.wait(&tries, only_http1, deadline)).await?
-                }
-            };
-            let (mut lease, reused) = match way {
-                Way::Kept(lease) => (lease, true),
-                Way::Connect(slot, permit) => {
-                    // Boxed: making a connection is rare and its state is large, and every request would carry it.
-                    let connecting = self.connect(slot, permit, only_http1, deadline);
-                    match Box::pin(connecting).await {
-                        Ok(lease) => {
-                            sent.connects += 1;
-                            (lease, false)
-                        }
-                        Err(error) => {
-                            sent.connects_failed += 1;
-                            self.failed(index);
-                            tries.mark(index);
-                            if self.may_go_elsewhere(&tries, sent) {
-                                continue;
-                            }
-                            return Err(error);
-                        }
-                    }
-                }
-                Way::Soon(slot) => {
-                    let pool = Rc::clone(slot.pool());
-                    drop(slot);
-                    let limit = self.spec.settings.connect_timeout;
-                    if deadline.limit(limit, pool.connected()).await.is_none() {
-                        let server = pool.server().label().to_string();
-                        return Err(SendError::ConnectTimeout { server });
-                    }
-                    continue;
-                }
-            };
+            let (index, mut lease, reused) =
+                self.lease(&mut tries, only_http1, deadline, sent).await?;
             tries.sends += 1;
-            let copy = if reused || lease.is_http2() {
+            let copy = if reused || lease.is_http2() || self.pools.len() > 1 {
                 keep_copy(&request, lease.is_http2())
             } else {
                 None
@@ -192,8 +150,76 @@ where
                     if !reused && failed.blames_server() {
                         self.failed(index);
                     }
-                    request = self.again(failed, copy, &method, reused, &lease, &tries, sent)?;
+                    let mut after = tries;
+                    if !reused && failed.is_broken_connection() {
+                        after.mark(index);
+                    }
+                    request = self.again(failed, copy, &method, reused, &lease, &after, sent)?;
+                    // One that was all but tried may be asked again if nobody is left (nothing was written to it).
+                    tries = if self.has_untried(&after) {
+                        after
+                    } else {
+                        Tries {
+                            refused: 0,
+                            ..after
+                        }
+                    };
                     tries.fresh = reused;
+                }
+            }
+        }
+    }
+
+    /// A connection to a server, with the server's place and whether the connection was there already.
+    async fn lease(
+        &self,
+        tries: &mut Tries,
+        only_http1: bool,
+        deadline: &Deadline,
+        sent: &mut Sent,
+    ) -> Result<(usize, Lease<B>, bool), SendError> {
+        loop {
+            // Nobody overtakes those who wait.
+            let way = if self.queue.is_empty() {
+                self.admit(tries, only_http1)
+            } else {
+                None
+            };
+            let (index, way) = match way {
+                Some(way) => way,
+                None => {
+                    sent.queued = true;
+                    Box::pin(self.wait(tries, only_http1, deadline)).await?
+                }
+            };
+            match way {
+                Way::Kept(lease) => return Ok((index, lease, true)),
+                Way::Connect(slot, permit) => {
+                    // Boxed: making a connection is rare and its state is large, and every request would carry it.
+                    let connecting = self.connect(slot, permit, only_http1, deadline);
+                    match Box::pin(connecting).await {
+                        Ok(lease) => {
+                            sent.connects += 1;
+                            return Ok((index, lease, false));
+                        }
+                        Err(error) => {
+                            sent.connects_failed += 1;
+                            self.failed(index);
+                            tries.mark(index);
+                            if !self.may_go_elsewhere(tries, sent) {
+                                return Err(error);
+                            }
+                        }
+                    }
+                }
+                Way::Soon(slot) => {
+                    let pool = Rc::clone(slot.pool());
+                    drop(slot);
+                    let limit = self.spec.settings.connect_timeout;
+                    if deadline.limit(limit, pool.connected()).await.is_none() {
+                        let server = pool.server().label().to_string();
+                        return Err(SendError::ConnectTimeout { server });
+                    }
                 }
             }
         }
@@ -219,6 +245,7 @@ where
             unprocessed: failed.is_unprocessed(),
             reused,
             replayable: copy.is_some(),
+            elsewhere: !reused && failed.is_broken_connection() && self.has_untried(tries),
         };
         let allowed = match retry::decide(method, attempt, tries.sends) {
             Decision::GiveUp => false,
@@ -271,10 +298,13 @@ where
 
     /// Whether another server may be tried after one could not be connected to.
     fn may_go_elsewhere(&self, tries: &Tries, sent: &mut Sent) -> bool {
-        let open = (0..self.pools.len().min(64)).any(|index| !tries.has(index));
-        let again = open && self.spend(sent);
+        let again = self.has_untried(tries) && self.spend(sent);
         sent.retries += u32::from(again);
         again
+    }
+
+    fn has_untried(&self, tries: &Tries) -> bool {
+        (0..self.pools.len().min(64)).any(|index| !tries.has(index))
     }
 
     fn spend(&self, sent: &mut Sent) -> bool {
@@ -400,8 +430,8 @@ impl Copy {
 }
 
 /// Keeps the head of a request that may have to be repeated: without body, and idempotent unless HTTP/2 tells what was
-/// not processed. In HTTP/1.1 only for a connection that was used before, which the app may close at any moment, be it
-/// right after its last answer.
+/// not processed. Asked for where a repetition can follow: on a connection that was used before, which the app may close
+/// at any moment, be it right after its last answer; over HTTP/2; and where there is another server.
 fn keep_copy<B: Body>(request: &Request<B>, http2: bool) -> Option<Copy> {
     let may_repeat = http2 || request.method().is_idempotent();
     (may_repeat && request.body().is_end_stream()).then(|| Copy {

@@ -189,6 +189,17 @@ impl<B> Failed<B> {
         })
     }
 
+    /// Whether the connection ended, and not what came on it was wrong.
+    #[must_use]
+    pub fn is_broken_connection(&self) -> bool {
+        self.error.as_ref().is_some_and(|error| {
+            self.blames_server()
+                && !error.is_parse()
+                && !error.is_parse_too_large()
+                && !error.is_timeout()
+        })
+    }
+
     /// Whether this speaks against the server: not the reset of one stream, and nothing that we or the client did.
     #[must_use]
     pub fn blames_server(&self) -> bool {

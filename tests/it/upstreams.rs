@@ -2,11 +2,15 @@
 
 mod choice;
 mod framing;
+mod grpc;
 mod health;
+mod http2;
 mod names;
 mod queue;
 mod retries;
+mod soak;
 mod statuses;
+mod tls;
 
 use std::sync::Arc;
 

@@ -138,6 +138,12 @@ impl RawConnection {
         }
     }
 
+    /// Everything heard on this connection so far.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let heard = self.heard.lock().expect("never held over a panic");
+        heard[self.index].clone()
+    }
+
     /// Reads whatever comes next into the record; false at the end.
     pub(crate) fn read_more(&mut self) -> bool {
         let mut buffer = [0; 16_384];

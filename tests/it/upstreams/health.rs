@@ -151,7 +151,8 @@ async fn upstream_of_two_broken_servers_one_is_never_ejected() {
         .set("upstream", "eject_failures = 1")
         .start();
     for _ in 0..20 {
-        let answer = site.edge.get(Protocol::Http1, HOST, "/").await;
+        let mut connection = site.edge.connect(Protocol::Http1, HOST).await;
+        let answer = connection.request("POST", "/").send().await;
         assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
     }
     let states = [&one, &two].map(|server| state_of(&site, &server.address())["state"].clone());

@@ -56,6 +56,33 @@ async fn m14_what_may_have_been_processed_is_never_sent_twice() {
 }
 
 #[tokio::test]
+async fn m14_an_idempotent_request_goes_to_another_server_when_a_fresh_connection_ends() {
+    let broken = forgetful(0);
+    let origin = Origin::hello();
+    let site = Site::before(&[&broken.address(), origin.address()])
+        .set("upstream", "eject_failures = 0")
+        .set("server", "workers = 1")
+        .start();
+    for protocol in Protocol::BOTH {
+        let mut connection = site.edge.connect(protocol, HOST).await;
+        for _ in 0..30 {
+            assert_eq!(connection.request("GET", "/").send().await.text(), "hello");
+        }
+        // Half of these meet the broken server, and once only.
+        let failed = broken.heard().len();
+        let mut refused = 0;
+        for _ in 0..30 {
+            let answer = connection.request("POST", "/").send().await;
+            refused += usize::from(answer.status == StatusCode::BAD_GATEWAY);
+        }
+        assert!(refused > 0);
+        assert_eq!(broken.heard().len() - failed, refused);
+    }
+    let gets = broken.heard().concat().matches("GET /").count();
+    assert!(gets > 0, "no request met the broken server");
+}
+
+#[tokio::test]
 async fn m14_after_the_first_byte_of_an_answer_nothing_is_sent_again() {
     let origin = RawOrigin::new(|connection| {
         connection.read_head();
