@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use thiserror::Error;
 
-use crate::config::{Apex, Config, Hsts, Limits, TenantSource, Upstream, Www};
+use crate::config::{Apex, Config, Hsts, Limits, TenantSource, Www};
 use crate::host::Host;
 use crate::net::conn::ClientWaits;
 use crate::pages::set::{Pages, PagesError};
@@ -19,6 +19,9 @@ use crate::tenant::directory::Directory;
 use crate::tenant::directory::file::{FileDirectory, FileError};
 use crate::tenant::directory::pattern::Pattern;
 use crate::tenant::resolve::{ApexRule, Resolver, WwwRule};
+use crate::upstream::Registry;
+use crate::upstream::spec::{APP, Spec};
+use crate::upstream::tls::TlsSetupError;
 
 /// Why a configuration cannot be put into effect.
 #[derive(Debug, Error)]
@@ -26,6 +29,9 @@ pub enum BuildError {
     /// The tenant file.
     #[error(transparent)]
     Tenants(#[from] FileError),
+    /// TLS to the app servers.
+    #[error(transparent)]
+    UpstreamTls(#[from] TlsSetupError),
     /// The page templates.
     #[error(transparent)]
     Pages(#[from] PagesError),
@@ -53,8 +59,8 @@ pub struct Snapshot {
     pub domains: Vec<Host>,
     /// The header that tells the app the tenant.
     pub tenant_header: HeaderName,
-    /// App servers and waits for them.
-    pub upstream: Upstream,
+    /// App servers and waits for them. A group with a name, so that others can stand beside it.
+    pub upstream: Arc<Spec>,
     /// Deadlines and caps.
     pub limits: Limits,
     /// `Strict-Transport-Security`.
@@ -79,11 +85,17 @@ pub struct Via {
 }
 
 impl Snapshot {
-    /// Builds the state of generation `generation`. `instance` tells this process from others in `Via`.
+    /// Builds the state of generation `generation`. `instance` tells this process from others in `Via`; `registry`
+    /// has what is known of app servers already.
     ///
     /// # Errors
     /// [`BuildError`]; nothing has changed.
-    pub fn build(config: &Config, generation: u64, instance: &str) -> Result<Self, BuildError> {
+    pub fn build(
+        config: &Config,
+        generation: u64,
+        instance: &str,
+        registry: &Registry,
+    ) -> Result<Self, BuildError> {
         let directory: Box<dyn Directory> = match &config.tenants.source {
             TenantSource::Pattern => Box::new(Pattern::new(&config.tenants.reserved)),
             TenantSource::File(path) => Box::new(FileDirectory::load(path, &config.domains)?),
@@ -104,7 +116,12 @@ impl Snapshot {
             resolver: Resolver::new(config.domains.clone(), apex, www, directory),
             domains: config.domains.clone(),
             tenant_header: config.tenants.header.clone(),
-            upstream: config.upstream.clone(),
+            upstream: Arc::new(Spec::build(
+                APP,
+                &config.upstream,
+                config.domains.first().map_or("", Host::as_str),
+                registry,
+            )?),
             limits: config.limits.clone(),
             hsts: hsts(config.http.hsts)?,
             via: Via::new(&config.http.via, instance, config.http.via_on_responses)?,

@@ -5,6 +5,7 @@
 use super::args::ConfigFile;
 use super::{Exit, complain, load, say};
 use crate::snapshot::Snapshot;
+use crate::upstream::Registry;
 
 /// Checks the configuration and the tenants it names.
 pub fn check(options: &ConfigFile) -> Exit {
@@ -12,7 +13,7 @@ pub fn check(options: &ConfigFile) -> Exit {
         Ok(config) => config,
         Err(exit) => return exit,
     };
-    match Snapshot::build(&config, 0, "check") {
+    match Snapshot::build(&config, 0, "check", &Registry::default()) {
         Ok(snapshot) => {
             let domains: Vec<_> = config.domains.iter().map(ToString::to_string).collect();
             let servers: Vec<_> = config

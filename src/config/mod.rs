@@ -47,7 +47,9 @@ pub use self::reference::{KeyDefault, Row};
 pub use self::secret::{CredentialSource, Credentials, Secret, SecretError};
 pub use self::server::Server;
 pub use self::tenants::{Apex, TenantSource, Tenants, Www};
-pub use self::upstream::{Upstream, UpstreamAddress};
+pub use self::upstream::{
+    Probe, Transport, Upstream, UpstreamAddress, UpstreamServer, UpstreamTls,
+};
 use crate::host::Host;
 
 /// The whole configuration.

@@ -20,7 +20,7 @@ use super::inbound::Inbound;
 use super::managed::{Class, classify};
 use super::upgrade::StreamTunnel;
 use crate::net::conn::Activity;
-use crate::net::deadline::{Deadline, Timers};
+use crate::net::deadline::{Deadline, TICK, Ticks, Timers};
 use crate::upstream::Lease;
 
 /// Why a body ended early.
@@ -52,6 +52,10 @@ pub struct Upload {
     done: Cell<bool>,
     answered: Cell<bool>,
     failure: Cell<Option<Failure>>,
+    /// For an answer over HTTP/2, whose two directions are one conversation (gRPC): the longest silence of both.
+    duplex: Cell<Option<Duration>>,
+    /// The tick of the last piece in either direction; kept up to date for a conversation only.
+    moved: Cell<u32>,
 }
 
 /// What the client did wrong with its body.
@@ -70,6 +74,28 @@ impl Upload {
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.done.get()
+    }
+
+    /// From now on one direction may be silent as long as the other one is not.
+    fn converse(&self, longest_silence: Duration, ticks: &Ticks) {
+        self.duplex.set(Some(longest_silence));
+        self.moved.set(ticks.now());
+    }
+
+    fn note_piece(&self, ticks: &Ticks) {
+        if self.duplex.get().is_some() {
+            self.moved.set(ticks.now());
+        }
+    }
+
+    /// How much longer one direction may wait because the other one has moved.
+    fn patience(&self, ticks: &Ticks) -> Option<Duration> {
+        let silent = ticks.now().saturating_sub(self.moved.get());
+        let left = self
+            .duplex
+            .get()?
+            .checked_sub(TICK.saturating_mul(silent))?;
+        (!left.is_zero()).then_some(left)
     }
 
     /// What went wrong on the client's side, if anything did.
@@ -164,9 +190,14 @@ impl Streaming {
                 self.stall.arm(self.longest_stall);
             }
             ready!(self.stall.poll_fired(task));
+            if let Some(left) = self.upload.patience(self.timers.ticks()) {
+                self.stall.arm(left);
+                ready!(self.stall.poll_fired(task));
+            }
             return self.fail(Failure::Stalled, BodyError::Stalled);
         };
         self.stall.disarm();
+        self.upload.note_piece(self.timers.ticks());
         if !self.upload.answered.get() && self.answer.is_armed() {
             self.answer.arm(self.longest_answer);
         }
@@ -293,14 +324,16 @@ impl ResponseBody {
         longest_silence: Duration,
         tenant_header: HeaderName,
     ) -> Self {
-        let lease = Some(lease);
         if let Some(upload) = &upload {
             upload.answered.set(true);
+            if lease.is_http2() {
+                upload.converse(longest_silence, exchange.conn.context.timers.ticks());
+            }
         }
         let download = Download {
             inner,
             exchange,
-            lease,
+            lease: Some(lease),
             upload,
             silence,
             longest_silence,
@@ -327,10 +360,20 @@ impl Download {
                 self.silence.arm(self.longest_silence);
             }
             ready!(self.silence.poll_fired(task));
+            let ticks = self.exchange.conn.context.timers.ticks();
+            if let Some(upload) = self.upload.as_ref().filter(|upload| !upload.is_done())
+                && let Some(left) = upload.patience(ticks)
+            {
+                self.silence.arm(left);
+                ready!(self.silence.poll_fired(task));
+            }
             self.exchange.error = Some("upstream-body");
             return Poll::Ready(Some(Err(BodyError::Silent)));
         };
         self.silence.disarm();
+        if let Some(upload) = &self.upload {
+            upload.note_piece(self.exchange.conn.context.timers.ticks());
+        }
         match frame {
             None => {
                 self.finish();

@@ -4,7 +4,6 @@
 //! current snapshot with the upstream pools that go with it; the pools outlive a reload, keyed by server.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,14 +17,13 @@ use tokio::sync::Notify;
 use super::body::RequestBody;
 use crate::cert::live::Live;
 use crate::clock::{UnixMillis, UnixTime};
-use crate::config::UpstreamAddress;
 use crate::host::Host;
 use crate::net::deadline::{Ticks, Timers};
 use crate::net::permit::Permit;
 use crate::snapshot::{Current, Snapshot};
 use crate::telemetry::access::AccessWriter;
 use crate::telemetry::metrics::Shard;
-use crate::upstream::{Group, Pool};
+use crate::upstream::{Group, Upstreams};
 
 /// Least time between two lines of a worker's log about failures of apps.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
@@ -42,7 +40,7 @@ pub struct Context {
     current: Arc<Current>,
     live: Arc<Live>,
     view: RefCell<Rc<View>>,
-    pools: RefCell<HashMap<UpstreamAddress, Rc<Pool<RequestBody>>>>,
+    upstreams: Upstreams<RequestBody>,
     ids: RequestIds,
     draining: Cell<bool>,
     open: Cell<usize>,
@@ -80,8 +78,8 @@ impl Context {
         seed: u64,
     ) -> Rc<Self> {
         let timers = Timers::default();
-        let mut pools = HashMap::new();
-        let view = View::new(Arc::clone(&current.load()), &mut pools, &timers);
+        let upstreams = Upstreams::new(timers.clone(), seed);
+        let view = View::new(Arc::clone(&current.load()), &upstreams);
         Rc::new(Self {
             timers,
             log: RefCell::new(log),
@@ -89,7 +87,7 @@ impl Context {
             current,
             live,
             view: RefCell::new(Rc::new(view)),
-            pools: RefCell::new(pools),
+            upstreams,
             ids: RequestIds {
                 seed,
                 count: Cell::new(0),
@@ -141,11 +139,7 @@ impl Context {
         let current = self.current.load();
         let mut view = self.view.borrow_mut();
         if !Arc::ptr_eq(&view.snapshot, &current) {
-            *view = Rc::new(View::new(
-                Arc::clone(&current),
-                &mut self.pools.borrow_mut(),
-                &self.timers,
-            ));
+            *view = Rc::new(View::new(Arc::clone(&current), &self.upstreams));
         }
         Rc::clone(&view)
     }
@@ -188,9 +182,7 @@ impl Context {
     /// Once a tick: deadlines, unused upstream connections, the access log.
     pub fn tick(&self) {
         self.timers.tick();
-        for pool in self.pools.borrow().values() {
-            pool.prune();
-        }
+        self.upstreams.tick();
         let mut log = self.log.borrow_mut();
         log.flush();
         self.metrics.access_log_dropped(log.dropped());
@@ -209,26 +201,8 @@ impl Drop for OpenConn {
 }
 
 impl View {
-    fn new(
-        snapshot: Arc<Snapshot>,
-        pools: &mut HashMap<UpstreamAddress, Rc<Pool<RequestBody>>>,
-        timers: &Timers,
-    ) -> Self {
-        let settings = &snapshot.upstream;
-        // Servers that are gone lose their pool; requests under way hold on to theirs.
-        pools.retain(|address, _pool| settings.servers.contains(address));
-        let servers: Vec<_> = settings
-            .servers
-            .iter()
-            .map(|address| {
-                let pool = pools
-                    .entry(address.clone())
-                    .or_insert_with(|| Pool::new(address.clone(), timers.clone()));
-                pool.configure(settings.keepalive, settings.keepalive_connections);
-                Rc::clone(pool)
-            })
-            .collect();
-        let group = Group::new(servers, settings.connect_timeout, settings.response_timeout);
+    fn new(snapshot: Arc<Snapshot>, upstreams: &Upstreams<RequestBody>) -> Self {
+        let group = upstreams.group(&snapshot.upstream);
         Self { snapshot, group }
     }
 }

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::host::HostError;
 use crate::upstream::SendError;
+use crate::upstream::connect::ConnectError;
 
 /// Why the edge answers by itself.
 #[derive(Debug, Error)]
@@ -117,7 +118,14 @@ impl RequestError {
             Self::Deleted => StatusCode::GONE,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::Upstream(error) => match error {
-                SendError::Connect { .. } => StatusCode::SERVICE_UNAVAILABLE,
+                // Nobody takes connections: it may be back soon. A name or a certificate that is wrong is not.
+                SendError::Connect { source, .. } => match source {
+                    ConnectError::Refused(_) => StatusCode::SERVICE_UNAVAILABLE,
+                    ConnectError::Dns(_) | ConnectError::Tls(_) | ConnectError::Http(_) => {
+                        StatusCode::BAD_GATEWAY
+                    }
+                },
+                SendError::QueueFull | SendError::QueueTimeout => StatusCode::SERVICE_UNAVAILABLE,
                 SendError::Exchange { .. } => StatusCode::BAD_GATEWAY,
                 SendError::ConnectTimeout { .. } | SendError::ResponseTimeout { .. } => {
                     StatusCode::GATEWAY_TIMEOUT
@@ -153,7 +161,14 @@ impl RequestError {
             Self::Deleted => "deleted",
             Self::Loop => "loop",
             Self::Upstream(error) => match error {
-                SendError::Connect { .. } => "upstream-connect",
+                SendError::Connect { source, .. } => match source {
+                    ConnectError::Refused(_) => "upstream-connect",
+                    ConnectError::Dns(_) => "upstream-dns",
+                    ConnectError::Tls(_) => "upstream-tls",
+                    ConnectError::Http(_) => "upstream-exchange",
+                },
+                SendError::QueueFull => "upstream-queue-full",
+                SendError::QueueTimeout => "upstream-queue-timeout",
                 SendError::ConnectTimeout { .. } => "upstream-connect-timeout",
                 SendError::ResponseTimeout { .. } => "upstream-response-timeout",
                 SendError::Exchange { .. } => "upstream-exchange",
@@ -224,7 +239,15 @@ impl RequestError {
     #[must_use]
     pub fn retry_after(&self) -> Option<u32> {
         match self {
-            Self::Pending | Self::Upstream(SendError::Connect { .. }) => Some(5),
+            Self::Pending
+            | Self::Upstream(
+                SendError::Connect {
+                    source: ConnectError::Refused(_),
+                    ..
+                }
+                | SendError::QueueFull
+                | SendError::QueueTimeout,
+            ) => Some(5),
             Self::Maintenance => Some(60),
             _ => None,
         }
@@ -259,6 +282,10 @@ pub const LABELS: &[&str] = &[
     "upstream-body",
     "upstream-connect",
     "upstream-connect-timeout",
+    "upstream-dns",
     "upstream-exchange",
+    "upstream-queue-full",
+    "upstream-queue-timeout",
     "upstream-response-timeout",
+    "upstream-tls",
 ];

@@ -88,6 +88,11 @@ pub fn to_upstream(headers: &mut HeaderMap, facts: &Facts<'_>) -> Result<(), Req
     if facts.protocol == Protocol::Http2 {
         join_cookies(headers);
     }
+    if trailers {
+        // RFC 9110 §10.1.4: it speaks of one connection, so it is said anew. gRPC servers ask for it.
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("TE"));
+    }
     let host = facts.host_value();
     headers.insert(header::HOST, host.clone());
     headers.insert(X_FORWARDED_HOST, host);
@@ -103,15 +108,19 @@ pub fn to_upstream(headers: &mut HeaderMap, facts: &Facts<'_>) -> Result<(), Req
         chain.restore(headers, facts.client);
     }
     headers.append(header::VIA, via(snapshot, facts.protocol));
-    if trailers {
-        // It speaks of the connection to the app, so it is nominated there (RFC 9110 §10.1.4).
-        headers.insert(header::TE, HeaderValue::from_static("trailers"));
-        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
-    }
     if let Some(tenant) = facts.tenant {
         headers.insert(snapshot.tenant_header.clone(), tenant.clone());
     }
     Ok(())
+}
+
+/// Whether the client takes trailers: `trailers` in `TE`, alone or in a list.
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    headers.get_all(header::TE).iter().any(|line| {
+        line.as_bytes()
+            .split(|&byte| byte == b',')
+            .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    })
 }
 
 /// Turns the headers of an app's response into what the client gets.
@@ -183,14 +192,6 @@ fn refuse_loop(headers: &HeaderMap, pseudonym: &str) -> Result<(), RequestError>
     } else {
         Ok(())
     }
-}
-
-/// Whether the client takes trailers. They pass through here, so the app may send it some.
-fn takes_trailers(headers: &HeaderMap) -> bool {
-    headers.get_all(header::TE).iter().any(|line| {
-        let mut codings = line.as_bytes().split(|&byte| byte == b',');
-        codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
-    })
 }
 
 /// How many more proxies an OPTIONS may pass (RFC 9110 §7.6.2). `None` if it does not say, or not in digits.

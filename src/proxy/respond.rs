@@ -6,6 +6,8 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use super::body::ResponseBody;
 use super::error::{Fault, RequestError};
 use super::exchange::Exchange;
+use super::grpc;
+use super::proxy_status::{self, PROXY_STATUS};
 use crate::host::Host;
 use crate::pages::Page;
 use crate::pages::format::Format;
@@ -21,6 +23,8 @@ const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
 pub struct Asked {
     /// `Accept`.
     pub accept: Option<HeaderValue>,
+    /// Whether it is a gRPC call, whose client reads no page.
+    pub grpc: bool,
 }
 
 /// The page for `error`.
@@ -56,6 +60,19 @@ pub fn error(
     let tenant = tenant.and_then(|tenant| tenant.header_value.to_str().ok());
     let template = snapshot.pages.find(tenant, page.reason, status, format);
     let body = page.render(template);
+    let proxy_status = proxy_status::value(error, &snapshot.via.pseudonym);
+    if asked.grpc {
+        let message = page.title.to_owned();
+        let mut response = own(StatusCode::OK, Bytes::new(), exchange, snapshot);
+        let headers = response.headers_mut();
+        headers.remove(header::CONTENT_LENGTH);
+        grpc::refuse(headers, status, &message);
+        headers.insert(X_EDGE_REASON, HeaderValue::from_static(error.label()));
+        if let Some(value) = proxy_status {
+            headers.insert(PROXY_STATUS, value);
+        }
+        return response;
+    }
     let request_id = exchange.request_id.clone();
     let http2 = exchange.protocol() == Protocol::Http2;
     let mut response = own(status, body, exchange, snapshot);
@@ -68,6 +85,9 @@ pub fn error(
     headers.insert(X_ROBOTS_TAG, HeaderValue::from_static("noindex"));
     if let Some(policy) = template.policy() {
         headers.insert(header::CONTENT_SECURITY_POLICY, policy.clone());
+    }
+    if let Some(value) = proxy_status {
+        headers.insert(PROXY_STATUS, value);
     }
     if let Some(seconds) = error.retry_after() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -12,6 +12,7 @@ use super::body::{Failure, RequestBody, ResponseBody, Upload, UploadRules};
 use super::context::View;
 use super::error::{Fault, RequestError};
 use super::exchange::{ClientConn, Exchange};
+use super::grpc;
 use super::headers::{self, Facts};
 use super::inbound::Inbound;
 use super::respond::{self, Asked};
@@ -21,9 +22,10 @@ use super::upgrade;
 use crate::cert::answers::HTTP_PATH;
 use crate::net::deadline::Deadline;
 use crate::snapshot::Snapshot;
+use crate::telemetry::metrics::UpstreamCost;
 use crate::tenant::{Resolution, State};
 use crate::units::ByteSize;
-use crate::upstream::{Lease, SendError};
+use crate::upstream::{Lease, SendError, Sent};
 
 /// Answers one request. Dropped before it is done (client gone, stream reset), it gives up the exchange with the app.
 pub async fn handle(conn: Rc<ClientConn>, request: Request<Inbound>) -> Response<ResponseBody> {
@@ -52,6 +54,7 @@ async fn answer(
     let mut exchange = Exchange::begin(conn, &head);
     let asked = Asked {
         accept: head.headers.get(header::ACCEPT).cloned(),
+        grpc: grpc::is_call(&head.headers),
     };
     if let Some(refusal) = refusal {
         return respond::error(&refusal.error(), exchange, &asked, &view.snapshot);
@@ -268,6 +271,7 @@ fn prepare(
         );
     }
     if let Some(client) = &client {
+        head.headers.remove(header::TE);
         client.ask(&mut head.headers);
     }
     let deadline = conn.context.timers.deadline();
@@ -278,7 +282,7 @@ fn prepare(
             most: snapshot.limits.body_size.map(|size| size.0),
             longest_stall: snapshot.limits.body_timeout,
             answer: deadline.clone(),
-            longest_answer: snapshot.upstream.response_timeout,
+            longest_answer: snapshot.upstream.settings.response_timeout,
             tenant_header: &snapshot.tenant_header,
         };
         let (body, upload) = RequestBody::streaming(incoming, Rc::clone(&exchange.bytes_in), rules);
@@ -311,30 +315,22 @@ async fn forward(
         deadline,
     } = outgoing;
     let metrics = &exchange.conn.context.metrics;
-    let answer = match view.group.send(request, &deadline).await {
+    let mut sent = Sent::default();
+    let answer = view.group.send(request, &deadline, &mut sent).await;
+    metrics.upstream_sent(&upstream_cost(sent));
+    let answer = match answer {
         Ok(answer) => answer,
         Err(error) => {
             let error = blame(error, upload.as_deref());
             if error.fault() == Fault::App {
                 metrics.upstream_failed(error.label());
-                if let RequestError::Upstream(
-                    SendError::Connect { .. } | SendError::ConnectTimeout { .. },
-                ) = &error
-                {
-                    metrics.upstream_connect_failed();
-                }
             }
             return Err(error);
         }
     };
     let waited = exchange.elapsed_us();
     metrics.upstream_first_byte(waited);
-    if answer.sent.reused {
-        metrics.upstream_reused();
-    } else {
-        metrics.upstream_connected();
-    }
-    exchange.upstream = Some(Arc::clone(answer.lease.pool().label()));
+    exchange.upstream = Some(Arc::clone(answer.lease.label()));
     exchange.upstream_us = Some(waited);
     let (mut response, lease) = (answer.response, answer.lease);
     let tunnel = upgrade::answered(client, &mut response)?;
@@ -346,6 +342,18 @@ async fn forward(
         tunnel,
     });
     Ok(Forwarded { response })
+}
+
+/// What an exchange cost, as metrics count it.
+fn upstream_cost(sent: Sent) -> UpstreamCost {
+    UpstreamCost {
+        connects: sent.connects,
+        connects_failed: sent.connects_failed,
+        reused: sent.reused,
+        retries: sent.retries,
+        budget_spent: sent.budget_spent,
+        queued: sent.queued,
+    }
 }
 
 /// A body that has ended already with a length that says otherwise would make the app wait for bytes of the next

@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::task::TaskTracker;
 
-use super::{Running, StartError, admin, systemd};
+use super::{Running, StartError, admin, systemd, upstreams};
 
 /// How often certificates and tenants are looked at for changes.
 const WATCH: Duration = Duration::from_secs(1);
@@ -48,6 +48,11 @@ impl Running {
                 }
             });
         }
+        tasks.spawn(upstreams::watch(
+            Arc::clone(&self.shared.current),
+            tasks.clone(),
+            self.shared.stop.clone(),
+        ));
         let pulses = Pulses::new(self.pulses.clone());
         tasks.spawn(systemd::feed_watchdog(
             move || pulses.all_alive(),

@@ -12,6 +12,7 @@ pub mod reload;
 pub mod renewals;
 pub mod status;
 pub mod systemd;
+pub mod upstreams;
 pub mod worker;
 
 use std::io;
@@ -26,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::certs::{Certs, Faults, Origin};
 use self::connection::{Door, HANDSHAKE};
-use self::reload::Reload;
+use self::reload::{Built, Reload};
 use self::status::Status;
 use self::worker::{Own, REFUSED, Shared, Socket};
 use crate::cert::lineage::Lineage;
@@ -39,6 +40,7 @@ use crate::snapshot::{BuildError, Current, Snapshot};
 use crate::telemetry::access::{AccessLog, AccessSink};
 use crate::telemetry::metrics::{Labels, Metrics};
 use crate::tls::server_config::server_config;
+use crate::upstream::Registry;
 
 /// Files that the process keeps open besides connections: sockets, logs, certificates, the runtime's own.
 const OTHER_FILES: u64 = 256;
@@ -134,7 +136,9 @@ pub fn start(options: Options) -> Result<Running, StartError> {
     } = options;
     let workers = config.server.workers.unwrap_or_else(cores);
     let instance = format!("{:08x}", random() >> 32);
-    let current = Arc::new(Current::new(Snapshot::build(&config, 1, &instance)?));
+    let registry = Registry::default();
+    let snapshot = Snapshot::build(&config, 1, &instance, &registry)?;
+    let current = Arc::new(Current::new(snapshot));
     let live = Arc::new(Live::default());
     let faults = Arc::new(Faults::default());
     let certs = certs.begin(&config, &live, &faults);
@@ -185,7 +189,12 @@ pub fn start(options: Options) -> Result<Running, StartError> {
         (live, faults),
         Arc::clone(&access_log),
     );
-    let reload = Reload::new(config, config_file, instance, current, permits, certs);
+    let built = Built {
+        config,
+        instance,
+        registry,
+    };
+    let reload = Reload::new(built, config_file, current, permits, certs);
     Ok(Running {
         shared,
         workers: threads,

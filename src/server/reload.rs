@@ -12,6 +12,7 @@ use crate::cert::lineage::Lineage;
 use crate::config::{Config, ConfigError, TenantSource};
 use crate::net::permit::Permits;
 use crate::snapshot::{BuildError, Current, Snapshot};
+use crate::upstream::Registry;
 
 /// Why a reload changed nothing.
 #[derive(Debug, Error)]
@@ -33,11 +34,23 @@ pub struct Reload {
     config: Config,
     file: Option<PathBuf>,
     instance: String,
+    registry: Registry,
     current: Arc<Current>,
     permits: Arc<Permits>,
     certs: Option<Certs>,
     tenants_seen: Option<Stamp>,
     generation: u64,
+}
+
+/// What generation 1 was built of, and what all others will be.
+#[derive(Debug)]
+pub struct Built {
+    /// The configuration.
+    pub config: Config,
+    /// Tells this process from others.
+    pub instance: String,
+    /// What is known of app servers.
+    pub registry: Registry,
 }
 
 /// What changes when a file is replaced or written.
@@ -62,21 +75,26 @@ impl Stamp {
 }
 
 impl Reload {
-    /// `config` is in effect as generation 1.
+    /// `built` is in effect as generation 1.
     #[must_use]
     pub fn new(
-        config: Config,
+        built: Built,
         file: Option<PathBuf>,
-        instance: String,
         current: Arc<Current>,
         permits: Arc<Permits>,
         certs: Option<Certs>,
     ) -> Self {
+        let Built {
+            config,
+            instance,
+            registry,
+        } = built;
         let tenants_seen = tenant_file(&config).and_then(Stamp::of);
         Self {
             config,
             file,
             instance,
+            registry,
             current,
             permits,
             certs,
@@ -99,7 +117,7 @@ impl Reload {
         let file = self.file.as_ref().ok_or(ReloadError::NoFile)?;
         let mut config = Config::load(file)?;
         let restart = keep_what_takes_a_restart(&self.config, &mut config);
-        let snapshot = Snapshot::build(&config, self.generation + 1, &self.instance)?;
+        let snapshot = self.build(&config)?;
         self.generation += 1;
         self.tenants_seen = tenant_file(&config).and_then(Stamp::of);
         self.current.publish(snapshot);
@@ -114,6 +132,10 @@ impl Reload {
         Ok(restart)
     }
 
+    fn build(&self, config: &Config) -> Result<Snapshot, BuildError> {
+        Snapshot::build(config, self.generation + 1, &self.instance, &self.registry)
+    }
+
     /// Looks for certificates and tenants that have changed on disk. Says whether tenants could be read, if they had
     /// changed.
     pub fn watch(&mut self) -> Option<bool> {
@@ -126,7 +148,7 @@ impl Reload {
         }
         // Noted also if the file is bad, so that one bad file is one line in the log and not one each second.
         self.tenants_seen = stamp;
-        match Snapshot::build(&self.config, self.generation + 1, &self.instance) {
+        match self.build(&self.config) {
             Ok(snapshot) => {
                 self.generation += 1;
                 tracing::info!(

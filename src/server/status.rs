@@ -12,6 +12,7 @@ use super::admin::AdminSource;
 use super::certs::{self, Faults};
 use super::control::Outcome;
 use super::renewals::Renewals;
+use super::upstreams;
 use crate::cert::live::Live;
 use crate::clock::UnixTime;
 use crate::config::Config;
@@ -225,7 +226,7 @@ impl AdminSource for Status {
             "domains": snapshot.domains.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "certificates": self.certificates(),
             "acme": self.acme(),
-            "upstreams": snapshot.upstream.servers.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "upstreams": upstreams::status(&snapshot),
             "tenants": { "source": directory.source(), "count": directory.len() },
             "last_reload": *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner),
         })
@@ -247,6 +248,7 @@ impl AdminSource for Status {
                 generation: (served.generation > 0).then_some(served.generation),
             })
             .collect();
+        let upstream = upstreams::facts(&self.current.load());
         let mut out = String::new();
         self.metrics.render(
             &mut out,
@@ -263,6 +265,7 @@ impl AdminSource for Status {
                 access_log_lost: self.access_log.lost(),
                 certificates: &certificates,
                 engine: &look.engine,
+                upstream: &upstream,
             },
         );
         // Prometheus' text format ends with a line feed.

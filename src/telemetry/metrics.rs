@@ -10,13 +10,15 @@
 mod certs;
 mod shard;
 mod text;
+mod upstream;
 
 use std::sync::Arc;
 
 pub use self::certs::{CertificateFacts, EngineFacts, RenewalFacts};
-pub use self::shard::Shard;
 use self::shard::{BUCKETS, CLASSES, Cells, Counter, Histogram, Row};
+pub use self::shard::{Shard, UpstreamCost};
 use self::text::{Kind, Text};
+pub use self::upstream::{ServerFacts, UpstreamFacts};
 use super::Protocol;
 use crate::clock::UnixTime;
 
@@ -63,6 +65,8 @@ pub struct Facts<'a> {
     pub certificates: &'a [CertificateFacts<'a>],
     /// How the renewal is doing.
     pub engine: &'a EngineFacts,
+    /// How the app servers are doing.
+    pub upstream: &'a UpstreamFacts,
 }
 
 /// All shards. Shared with the admin listener.
@@ -191,40 +195,6 @@ impl Metrics {
         );
     }
 
-    fn render_upstream(&self, text: &mut Text<'_>) {
-        let name = "portico_upstream_connects_total";
-        text.family(name, Kind::Counter, "Attempts to connect to an app server.");
-        text.sample(
-            name,
-            &[("result", "ok")],
-            self.sum(|cells| &cells.connects_ok),
-        );
-        text.sample(
-            name,
-            &[("result", "failed")],
-            self.sum(|cells| &cells.connects_failed),
-        );
-        text.plain(
-            "portico_upstream_reused_total",
-            Kind::Counter,
-            "Requests sent over a connection that was open already.",
-            self.sum(|cells| &cells.reused),
-        );
-        self.render_labelled(
-            text,
-            ("portico_upstream_failures_total", "kind"),
-            "Exchanges with an app server that failed.",
-            self.labels.upstream,
-            |cells| &cells.upstream_failures,
-        );
-        self.render_histogram(
-            text,
-            "portico_upstream_first_byte_seconds",
-            "From sending a request to the head of the app server's answer.",
-            |cells| &cells.first_byte,
-        );
-    }
-
     fn render_labelled(
         &self,
         text: &mut Text<'_>,
@@ -312,6 +282,7 @@ impl Facts<'_> {
         text.sample(name, &[("result", "failed")], self.tenants_failed);
         certs::render_served(text, &self.engine.node, self.certificates);
         certs::render_engine(text, self.engine, self.certificates);
+        self.upstream.render(text);
         text.plain(
             "portico_access_log_lost_total",
             Kind::Counter,

@@ -1,26 +1,32 @@
 //! Sends one request to one server of a group.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::{HeaderMap, Method, Request, Response, Uri, Version};
+use http::{HeaderMap, Method, Request, Response, Uri, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
 
+use super::balance::{self, Candidate, Random};
+use super::budget::Budget;
+use super::connect::ConnectError;
 use super::error::SendError;
-use super::pool::{Lease, Pool};
-use super::retry::{self, Attempt};
+use super::lease::{Failed, Lease, Slot};
+use super::pool::{Permit, Pool, Way};
+use super::queue::Queue;
+use super::retry::{self, Attempt, Decision};
+use super::spec::Spec;
 use crate::net::deadline::Deadline;
 
 /// The servers that may answer, as one worker sees them.
 #[derive(Debug)]
 pub struct Group<B> {
+    spec: Arc<Spec>,
+    /// In the order of the spec's members.
     pools: Vec<Rc<Pool<B>>>,
-    next: Cell<usize>,
-    connect_timeout: Duration,
-    response_timeout: Duration,
+    queue: Rc<Queue>,
+    budget: Rc<Budget>,
+    random: Rc<Random>,
 }
 
 /// A response head with the connection it came on.
@@ -30,45 +36,80 @@ pub struct Answer<B> {
     pub response: Response<Incoming>,
     /// To be given back when request and response are through.
     pub lease: Lease<B>,
-    /// How it came about.
-    pub sent: Sent,
 }
 
-/// What an exchange cost, for log and metrics.
+/// What an exchange cost, for log and metrics; filled in also when it fails.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sent {
     /// Connections made.
     pub connects: u32,
+    /// Connections that could not be made.
+    pub connects_failed: u32,
     /// Whether the answer came on a kept connection.
     pub reused: bool,
     /// Attempts beyond the first.
     pub retries: u32,
+    /// Whether a retry was left out because the budget was spent.
+    pub budget_spent: bool,
+    /// Whether it had to wait in the queue.
+    pub queued: bool,
+}
+
+/// What was tried for a request.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tries {
+    /// Requests written, or about to be.
+    sends: usize,
+    /// Servers that could not be connected to, or broke a fresh connection, by their place: one bit for each of the
+    /// first 64.
+    refused: u64,
+    /// A kept connection was dead: take none of those again.
+    fresh: bool,
+}
+
+impl Tries {
+    fn has(&self, index: usize) -> bool {
+        self.refused & bit(index) != 0
+    }
+
+    fn mark(&mut self, index: usize) {
+        self.refused |= bit(index);
+    }
+}
+
+fn bit(index: usize) -> u64 {
+    u32::try_from(index)
+        .ok()
+        .and_then(|index| 1_u64.checked_shl(index))
+        .unwrap_or(0)
 }
 
 impl<B> Group<B>
 where
-    B: Body + Default + 'static,
+    B: Body + Default + Unpin + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    /// A group over `pools`.
-    #[must_use]
-    pub fn new(
+    /// A group over `pools`, one for each member of `spec`.
+    pub(super) fn new(
+        spec: Arc<Spec>,
         pools: Vec<Rc<Pool<B>>>,
-        connect_timeout: Duration,
-        response_timeout: Duration,
+        queue: Rc<Queue>,
+        budget: Rc<Budget>,
+        random: Rc<Random>,
     ) -> Self {
         Self {
+            spec,
             pools,
-            next: Cell::new(0),
-            connect_timeout,
-            response_timeout,
+            queue,
+            budget,
+            random,
         }
     }
 
     /// Sends `request`, whose target is in origin form and whose headers are final. `deadline` is used for each wait.
     ///
-    /// Dropped before it is done, the connection in use is closed.
+    /// Dropped before it is done, the connection in use is closed, or the stream reset.
     ///
     /// # Errors
     /// [`SendError`], after the retries that are safe.
@@ -76,114 +117,304 @@ where
         &self,
         mut request: Request<B>,
         deadline: &Deadline,
+        sent: &mut Sent,
     ) -> Result<Answer<B>, SendError> {
-        let mut sent = Sent::default();
-        let mut attempt = 0;
+        self.budget.earn();
+        let only_http1 = request.headers().contains_key(header::UPGRADE);
+        let mut tries = Tries::default();
         loop {
-            attempt += 1;
-            let (mut lease, reused) = match self.pick(attempt).and_then(Pool::take) {
-                Some(lease) => (lease, true),
-                None => (self.connect(attempt, &mut sent, deadline).await?, false),
+            let (index, mut lease, reused) =
+                self.lease(&mut tries, only_http1, deadline, sent).await?;
+            tries.sends += 1;
+            let copy = if reused || lease.is_http2() || self.pools.len() > 1 {
+                keep_copy(&request, lease.is_http2())
+            } else {
+                None
             };
-            let copy = if reused { keep_copy(&request) } else { None };
             let method = request.method().clone();
-            let label = Arc::clone(lease.pool().label());
-            let server = || label.to_string();
-            let Some(sender) = lease.sender() else {
-                continue;
-            };
-            match deadline
-                .limit(self.response_timeout, sender.try_send_request(request))
-                .await
-            {
-                None => return Err(SendError::ResponseTimeout { server: server() }),
+            let limit = self.spec.settings.response_timeout;
+            match deadline.limit(limit, lease.send(request)).await {
+                None => {
+                    self.failed(index);
+                    let server = lease.label().to_string();
+                    return Err(SendError::ResponseTimeout { server });
+                }
                 Some(Ok(response)) => {
                     sent.reused = reused;
-                    return Ok(Answer {
-                        response,
-                        lease,
-                        sent,
-                    });
+                    if self.pools.len() > 1 {
+                        lease.pool().server().note_success();
+                    }
+                    return Ok(Answer { response, lease });
                 }
-                Some(Err(mut failed)) => {
-                    let back = failed.take_message();
-                    let state = Attempt {
-                        unsent: back.is_some(),
-                        reused,
-                        replayable: copy.is_some(),
+                Some(Err(failed)) => {
+                    if !reused && failed.blames_server() {
+                        self.failed(index);
+                    }
+                    let mut after = tries;
+                    if !reused && failed.is_broken_connection() {
+                        after.mark(index);
+                    }
+                    request = self.again(failed, copy, &method, reused, &lease, &after, sent)?;
+                    // One that was all but tried may be asked again if nobody is left (nothing was written to it).
+                    tries = if self.has_untried(&after) {
+                        after
+                    } else {
+                        Tries {
+                            refused: 0,
+                            ..after
+                        }
                     };
-                    match back.or_else(|| copy.map(Copy::into_request)) {
-                        Some(again) if retry::decide(&method, state, attempt) => request = again,
-                        _ => {
-                            return Err(SendError::Exchange {
-                                server: server(),
-                                source: failed.into_error(),
-                            });
+                    tries.fresh = reused;
+                }
+            }
+        }
+    }
+
+    /// A connection to a server, with the server's place and whether the connection was there already.
+    async fn lease(
+        &self,
+        tries: &mut Tries,
+        only_http1: bool,
+        deadline: &Deadline,
+        sent: &mut Sent,
+    ) -> Result<(usize, Lease<B>, bool), SendError> {
+        loop {
+            // Nobody overtakes those who wait.
+            let way = if self.queue.is_empty() {
+                self.admit(tries, only_http1)
+            } else {
+                None
+            };
+            let (index, way) = match way {
+                Some(way) => way,
+                None => {
+                    sent.queued = true;
+                    Box::pin(self.wait(tries, only_http1, deadline)).await?
+                }
+            };
+            match way {
+                Way::Kept(lease) => return Ok((index, lease, true)),
+                Way::Connect(slot, permit) => {
+                    // Boxed: making a connection is rare and its state is large, and every request would carry it.
+                    let connecting = self.connect(slot, permit, only_http1, deadline);
+                    match Box::pin(connecting).await {
+                        Ok(lease) => {
+                            sent.connects += 1;
+                            return Ok((index, lease, false));
+                        }
+                        Err(error) => {
+                            sent.connects_failed += 1;
+                            self.failed(index);
+                            tries.mark(index);
+                            if !self.may_go_elsewhere(tries, sent) {
+                                return Err(error);
+                            }
                         }
                     }
-                    sent.retries += 1;
+                }
+                Way::Soon(slot) => {
+                    let pool = Rc::clone(slot.pool());
+                    drop(slot);
+                    let limit = self.spec.settings.connect_timeout;
+                    if deadline.limit(limit, pool.connected()).await.is_none() {
+                        let server = pool.server().label().to_string();
+                        return Err(SendError::ConnectTimeout { server });
+                    }
                 }
             }
         }
     }
 
-    /// The server with the fewest requests under way, from a place that moves on; one that refused a moment ago only
-    /// if all did. A second attempt goes to another server where there is one.
-    fn pick(&self, attempt: usize) -> Option<&Rc<Pool<B>>> {
-        let count = self.pools.len();
-        if count <= 1 {
-            return self.pools.first();
+    /// The request to be sent again, if it may be.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are what is known of one attempt, and one caller has them"
+    )]
+    fn again(
+        &self,
+        mut failed: Failed<B>,
+        copy: Option<Copy>,
+        method: &Method,
+        reused: bool,
+        lease: &Lease<B>,
+        tries: &Tries,
+        sent: &mut Sent,
+    ) -> Result<Request<B>, SendError> {
+        let attempt = Attempt {
+            unsent: failed.unsent.is_some(),
+            unprocessed: failed.is_unprocessed(),
+            reused,
+            replayable: copy.is_some(),
+            elsewhere: !reused && failed.is_broken_connection() && self.has_untried(tries),
+        };
+        let allowed = match retry::decide(method, attempt, tries.sends) {
+            Decision::GiveUp => false,
+            Decision::Free => true,
+            Decision::Paid => self.spend(sent),
+        };
+        let again = failed
+            .unsent
+            .take()
+            .or_else(|| copy.map(Copy::into_request));
+        match (again.filter(|_| allowed), failed.error) {
+            (Some(request), _) => {
+                sent.retries += 1;
+                Ok(request)
+            }
+            (None, Some(source)) => Err(SendError::Exchange {
+                server: lease.label().to_string(),
+                source,
+            }),
+            // A lease without a connection: nothing was tried, and nobody is to blame.
+            (None, None) => Err(SendError::ConnectTimeout {
+                server: lease.label().to_string(),
+            }),
         }
-        let start = self.next.get();
-        self.next.set((start + attempt) % count);
-        let (before, after) = self.pools.split_at(start % count);
-        after
-            .iter()
-            .chain(before)
-            .min_by_key(|pool| (pool.is_avoided(), pool.in_flight()))
     }
 
-    /// Connects to the server of this attempt; on failure to the others in turn.
-    async fn connect(
-        &self,
-        attempt: usize,
-        sent: &mut Sent,
-        deadline: &Deadline,
-    ) -> Result<Lease<B>, SendError> {
-        let mut tries = self.pools.len().max(1);
-        loop {
-            let Some(pool) = self.pick(attempt) else {
-                let source = std::io::Error::other("the group has no server");
-                return Err(SendError::Connect {
-                    server: String::new(),
-                    source,
-                });
-            };
-            let server = || pool.label().to_string();
-            sent.connects += 1;
-            // Boxed: making a connection is rare and its state is large, and every request would carry it.
-            let connected = Box::pin(pool.connect());
-            let error = match deadline.limit(self.connect_timeout, connected).await {
-                Some(Ok(lease)) => return Ok(lease),
-                Some(Err(source)) => SendError::Connect {
-                    server: server(),
-                    source,
-                },
-                None => SendError::ConnectTimeout { server: server() },
-            };
-            pool.avoid();
-            tries -= 1;
-            if tries == 0 {
-                return Err(error);
-            }
+    /// A server that failed is left alone for a moment by this worker, and by all after too many failures.
+    fn failed(&self, index: usize) {
+        let Some(member) = self.spec.members.get(index) else {
+            return;
+        };
+        if self.pools.len() <= 1 {
+            return;
+        }
+        let server = &member.server;
+        let slow_start = self.spec.settings.slow_start;
+        let others = || {
+            let mut others = self.spec.members.iter().enumerate();
+            others.any(|(at, other)| at != index && other.server.share(slow_start) != 0)
+        };
+        if let Some(time) = server.note_failure(self.spec.ejection(), others) {
+            tracing::warn!(
+                server = %server.label(),
+                "the server fails and is left alone for {}; others take its requests\nhint: look at the server; \
+                 `upstream.eject_failures` and `upstream.eject_time` set when and for how long",
+                crate::units::format_duration(time)
+            );
         }
     }
+
+    /// Whether another server may be tried after one could not be connected to.
+    fn may_go_elsewhere(&self, tries: &Tries, sent: &mut Sent) -> bool {
+        let again = self.has_untried(tries) && self.spend(sent);
+        sent.retries += u32::from(again);
+        again
+    }
+
+    fn has_untried(&self, tries: &Tries) -> bool {
+        (0..self.pools.len().min(64)).any(|index| !tries.has(index))
+    }
+
+    fn spend(&self, sent: &mut Sent) -> bool {
+        let may = self.budget.spend();
+        sent.budget_spent |= !may;
+        may
+    }
+
+    /// A server with room, and a way to a connection to it. Servers that are well come before those that refused a
+    /// moment ago or are left alone, and those before what probes call down; if all are, each is as good as another.
+    fn admit(&self, tries: &Tries, only_http1: bool) -> Option<(usize, Way<B>)> {
+        if let [only] = self.pools.as_slice() {
+            return Some((0, only.admit(only_http1, tries.fresh)?));
+        }
+        let slow_start = self.spec.settings.slow_start;
+        for rank in [Rank::Well, Rank::Doubtful, Rank::Any] {
+            // A server may be full by the time it is asked, because another worker was faster: then the next best.
+            for _ in 0..self.pools.len() {
+                let candidate = |index: usize| {
+                    let pool = self.pools.get(index)?;
+                    let member = self.spec.members.get(index)?;
+                    if tries.has(index) || !pool.has_room(only_http1) {
+                        return None;
+                    }
+                    let share = match rank {
+                        Rank::Well if pool.is_avoided() => 0,
+                        Rank::Well => member.server.share(slow_start),
+                        Rank::Doubtful => u32::from(!member.server.is_down()),
+                        Rank::Any => 1,
+                    };
+                    (share > 0).then(|| Candidate {
+                        weight: u64::from(share) * u64::from(member.weight),
+                        load: u64::from(pool.count().requests()),
+                    })
+                };
+                let chosen = balance::choose(self.pools.len(), candidate, &self.random);
+                let Some(index) = chosen else {
+                    break;
+                };
+                let pool = self.pools.get(index)?;
+                if let Some(way) = pool.admit(only_http1, tries.fresh) {
+                    return Some((index, way));
+                }
+            }
+        }
+        None
+    }
+
+    /// Waits in the queue until a server has room.
+    async fn wait(
+        &self,
+        tries: &Tries,
+        only_http1: bool,
+        deadline: &Deadline,
+    ) -> Result<(usize, Way<B>), SendError> {
+        let settings = &self.spec.settings;
+        let _place = self
+            .spec
+            .shared
+            .enter(settings.queue)
+            .ok_or(SendError::QueueFull)?;
+        let room = self.queue.wait(|| self.admit(tries, only_http1));
+        deadline
+            .limit(settings.queue_timeout, room)
+            .await
+            .ok_or(SendError::QueueTimeout)
+    }
+
+    async fn connect(
+        &self,
+        slot: Slot<B>,
+        permit: Permit,
+        only_http1: bool,
+        deadline: &Deadline,
+    ) -> Result<Lease<B>, SendError> {
+        let pool = Rc::clone(slot.pool());
+        let server = || pool.server().label().to_string();
+        let connecting = pool.connect(slot, permit, only_http1);
+        let limit = self.spec.settings.connect_timeout;
+        let error = match deadline.limit(limit, connecting).await {
+            Some(Ok(lease)) => return Ok(lease),
+            Some(Err(ConnectError::Refused(source)))
+                if source.kind() == std::io::ErrorKind::TimedOut =>
+            {
+                SendError::ConnectTimeout { server: server() }
+            }
+            Some(Err(source)) => SendError::Connect {
+                server: server(),
+                source,
+            },
+            None => SendError::ConnectTimeout { server: server() },
+        };
+        pool.avoid();
+        Err(error)
+    }
+}
+
+/// How well a server must be to be chosen.
+#[derive(Debug, Clone, Copy)]
+enum Rank {
+    Well,
+    Doubtful,
+    Any,
 }
 
 /// The head of a request that can be made again.
 struct Copy {
     method: Method,
     uri: Uri,
+    version: Version,
     headers: HeaderMap,
 }
 
@@ -192,18 +423,21 @@ impl Copy {
         let mut request = Request::new(B::default());
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
-        *request.version_mut() = Version::HTTP_11;
+        *request.version_mut() = self.version;
         *request.headers_mut() = self.headers;
         request
     }
 }
 
-/// Keeps the head of a request that may have to be repeated: idempotent and without body. Only for a connection that
-/// was used before, which the app may close at any moment, be it right after its last answer.
-fn keep_copy<B: Body>(request: &Request<B>) -> Option<Copy> {
-    (request.method().is_idempotent() && request.body().is_end_stream()).then(|| Copy {
+/// Keeps the head of a request that may have to be repeated: without body, and idempotent unless HTTP/2 tells what was
+/// not processed. Asked for where a repetition can follow: on a connection that was used before, which the app may close
+/// at any moment, be it right after its last answer; over HTTP/2; and where there is another server.
+fn keep_copy<B: Body>(request: &Request<B>, http2: bool) -> Option<Copy> {
+    let may_repeat = http2 || request.method().is_idempotent();
+    (may_repeat && request.body().is_end_stream()).then(|| Copy {
         method: request.method().clone(),
         uri: request.uri().clone(),
+        version: request.version(),
         headers: request.headers().clone(),
     })
 }

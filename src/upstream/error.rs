@@ -1,20 +1,20 @@
 //! Why an app server gave no answer.
 
-use std::io;
-
 use thiserror::Error;
+
+use super::connect::ConnectError;
 
 /// Why there is no response. Each kind has one status and one label on the request path.
 #[derive(Debug, Error)]
 pub enum SendError {
-    /// No server of the group accepts connections.
+    /// No server of the group could be connected to.
     #[error("cannot connect to `{server}`")]
     Connect {
         /// The server tried last.
         server: String,
-        /// What the system said.
+        /// What went wrong with that one.
         #[source]
-        source: io::Error,
+        source: ConnectError,
     },
     /// The connection was not made in time.
     #[error("no connection to `{server}` in time")]
@@ -22,6 +22,12 @@ pub enum SendError {
         /// The server tried last.
         server: String,
     },
+    /// Every server is at its limit, and as many requests wait already as may.
+    #[error("every server is at its limit, and the queue is full")]
+    QueueFull,
+    /// Every server was at its limit for longer than a request waits.
+    #[error("every server was at its limit for too long")]
+    QueueTimeout,
     /// The head of the response did not come in time.
     #[error("no answer from `{server}` in time")]
     ResponseTimeout {

@@ -1,16 +1,39 @@
 //! App servers: connections to them, which one to use, and what to do when one fails.
 //!
-//! A worker has pools of its own ([`pool`]); nothing is shared between workers, so nothing is locked. [`client`] sends
-//! one request: it chooses a server, takes or makes a connection and retries exactly where that is safe ([`retry`]).
-//! Nothing here knows tenants or rewrites headers. Bodies are generic, so that the request path decides what a body
-//! may do.
+//! Two kinds of state. What is known of a server (health, addresses, caps) is one [`Server`] for the whole process,
+//! read and written by atomics, kept over reloads in the [`Registry`]. Connections are a worker's own ([`pool`]):
+//! nothing of them is shared, so nothing is locked. [`client`] sends one request: it chooses a server ([`balance`]),
+//! takes or makes a connection, waits in a bounded [`queue`] where servers are full, and retries exactly where that is
+//! safe ([`retry`]) and within a [`budget`].
+//!
+//! A [`Spec`] is a named group of servers with its settings, built with the snapshot. There is one of them today; a
+//! worker keeps what belongs to a group by its name, so more can stand beside it.
+//!
+//! Probes and look-ups of names ([`probe`], [`resolve`]) are driven by the control plane and never by a request.
+//! Nothing here knows tenants or rewrites headers of its own accord. Bodies are generic, so that the request path
+//! decides what a body may do.
 
+pub mod balance;
+pub mod budget;
 pub mod client;
 pub mod connect;
 pub mod error;
+pub mod lease;
 pub mod pool;
+pub mod probe;
+pub mod queue;
+pub mod resolve;
 pub mod retry;
+pub mod server;
+pub mod spec;
+pub mod tls;
+pub mod wire;
+pub mod worker;
 
 pub use self::client::{Answer, Group, Sent};
 pub use self::error::SendError;
-pub use self::pool::{Lease, Pool};
+pub use self::lease::Lease;
+pub use self::pool::Pool;
+pub use self::server::{Registry, Server};
+pub use self::spec::Spec;
+pub use self::worker::Upstreams;

@@ -1,102 +1,175 @@
 //! The connections of one worker to one app server.
 //!
-//! Last in, first out: the connection used last is the one most likely to be alive. A connection comes back only when
-//! its request was sent and its response read to the end; whatever else happens, it is closed. Unused connections are
-//! closed by us before the app would ([`Pool::prune`] at each tick), because a request that meets a connection just
-//! closed by the app is lost.
+//! HTTP/1.1: last in, first out, as the connection used last is the one most likely to be alive. A connection comes back only
+//! when its request was sent and its response read to the end; whatever else happens, it is closed. Unused connections
+//! are closed by us before the app would ([`Pool::prune`] at each tick), because a request that meets a connection
+//! just closed by the app is lost.
+//!
+//! HTTP/2: several streams on a connection, as many as the server allows and [`MOST_STREAMS`] at most; then another
+//! connection. Requests that come while the first connection is being made wait for it. A connection that the server
+//! ends (GOAWAY) takes no new stream and goes when its last stream does.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use http::uri::Scheme;
 use http_body::Body;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::Notify;
 
-use super::connect::connect;
-use crate::config::UpstreamAddress;
+use super::connect::{ConnectError, Connected, How, Stream, connect};
+use super::lease::{Lease, Slot};
+use super::queue::Queue;
+use super::server::{Count, Server};
+use super::tls::Tls;
+use crate::config::{Transport, UpstreamAddress};
 use crate::net::deadline::{Deadline, TICK, Ticks, Timers};
 use crate::net::local;
 
 /// Largest head of a response.
 const MAX_HEAD: usize = 64 << 10;
-/// Read buffer of a connection: what one read may take, and so the largest piece of a body that is in memory.
+/// Read buffer of an HTTP/1.1 connection: what one read may take, and so the largest piece of a body that is in memory.
 const MAX_BUFFER: usize = 256 << 10;
-/// How long a connection that nobody waits for may take to send what is left of its request.
-const LAST_BYTES: Duration = Duration::from_secs(30);
+/// Most of an answer that one HTTP/2 stream may send before the client has taken it, in bytes.
+const STREAM_WINDOW: u32 = 256 << 10;
+/// The same for all streams of a connection.
+const CONNECTION_WINDOW: u32 = 1 << 20;
+/// Most of an upload that waits for the server, for each stream, in bytes.
+const SEND_BUFFER: usize = 64 << 10;
+/// Most streams on one connection, whatever the server allows.
+pub const MOST_STREAMS: usize = 100;
+/// A silent HTTP/2 connection with open streams is asked for a sign of life after this long, and closed without one.
+const PING: Duration = Duration::from_secs(20);
 /// A server that refused is passed over for this long while others are there.
 const AVOID: Duration = Duration::from_secs(1);
 
 /// The pool of one server.
 #[derive(Debug)]
 pub struct Pool<B> {
-    address: UpstreamAddress,
-    label: Arc<str>,
-    ticks: Ticks,
+    server: Arc<Server>,
+    count: Arc<Count>,
+    queue: Rc<Queue>,
     timers: Timers,
+    ticks: Ticks,
+    tls: RefCell<Option<Tls>>,
+    settings: Cell<Settings>,
     idle: RefCell<Vec<Idle<B>>>,
-    in_flight: Cell<usize>,
+    multi: RefCell<Vec<Rc<Multi<B>>>>,
+    /// Whether connections turn out to be HTTP/2; for `https` known once the first one is made.
+    http2: Cell<bool>,
+    /// Whether a connection is being made that others wait for.
+    connecting: Cell<bool>,
+    connected: Notify,
     avoid_until: Cell<u32>,
-    keepalive: Cell<Duration>,
-    most_idle: Cell<usize>,
+    turn: Cell<usize>,
+}
+
+/// What may change at a reload.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Settings {
+    /// How long an unused connection is kept.
+    pub keepalive: Duration,
+    /// Unused HTTP/1.1 connections kept.
+    pub most_idle: usize,
+    /// Most requests on the server, of all workers.
+    pub most_requests: Option<u32>,
+    /// Most connections to the server, of all workers.
+    pub most_connections: Option<u32>,
+    /// Longest wait for a connection.
+    pub connect_timeout: Duration,
 }
 
 #[derive(Debug)]
 struct Idle<B> {
-    sender: SendRequest<B>,
+    sender: http1::SendRequest<B>,
     abandoned: Deadline,
     since: u32,
 }
 
-impl<B> Pool<B>
-where
-    B: Body + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    /// An empty pool.
-    #[must_use]
-    pub fn new(address: UpstreamAddress, timers: Timers) -> Rc<Self> {
-        Rc::new(Self {
-            label: Arc::from(address.to_string()),
-            address,
-            ticks: timers.ticks().clone(),
-            timers,
-            idle: RefCell::default(),
-            in_flight: Cell::new(0),
-            avoid_until: Cell::new(0),
-            keepalive: Cell::new(Duration::ZERO),
-            most_idle: Cell::new(0),
-        })
+/// An HTTP/2 connection.
+#[derive(Debug)]
+pub(super) struct Multi<B> {
+    sender: http2::SendRequest<B>,
+    streams: Cell<usize>,
+    /// What the server allows now; kept by the driver.
+    allowed: Rc<Cell<usize>>,
+    since: Cell<u32>,
+    ticks: Ticks,
+    peer: Option<SocketAddr>,
+    queue: Rc<Queue>,
+}
+
+impl<B> Multi<B> {
+    pub(super) fn sender(&self) -> http2::SendRequest<B> {
+        self.sender.clone()
     }
 
-    /// Takes over settings that may change at a reload.
-    pub fn configure(&self, keepalive: Duration, most_idle: usize) {
-        self.keepalive.set(keepalive);
-        self.most_idle.set(most_idle);
+    pub(super) fn begin(&self) {
+        self.streams.set(self.streams.get() + 1);
     }
 
+    pub(super) fn end(&self) {
+        self.streams.set(self.streams.get().saturating_sub(1));
+        self.since.set(self.ticks.now());
+        self.queue.wake();
+    }
+
+    fn has_room(&self) -> bool {
+        let most = self.allowed.get().min(MOST_STREAMS);
+        !self.sender.is_closed() && self.streams.get() < most
+    }
+}
+
+/// A connection's place among those that the server may have.
+#[derive(Debug)]
+pub struct Permit {
+    server: Arc<Server>,
+    count: Arc<Count>,
+    queue: Rc<Queue>,
+    counted: bool,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.count.remove_connection();
+        if self.counted {
+            self.server.end_connection();
+        }
+        self.queue.wake();
+    }
+}
+
+/// How a request gets its connection.
+#[derive(Debug)]
+pub enum Way<B> {
+    /// One that is open.
+    Kept(Lease<B>),
+    /// One to be made.
+    Connect(Slot<B>, Permit),
+    /// One that is being made already.
+    Soon(Slot<B>),
+}
+
+impl<B> Pool<B> {
     /// The server.
     #[must_use]
-    pub fn address(&self) -> &UpstreamAddress {
-        &self.address
+    pub fn server(&self) -> &Arc<Server> {
+        &self.server
     }
 
-    /// The server as the log names it.
-    #[must_use]
-    pub fn label(&self) -> &Arc<str> {
-        &self.label
+    pub(super) fn count(&self) -> &Count {
+        &self.count
     }
 
-    /// Requests under way.
-    #[must_use]
-    pub fn in_flight(&self) -> usize {
-        self.in_flight.get()
+    pub(super) fn queue(&self) -> &Queue {
+        &self.queue
     }
 
     /// Whether the server refused a connection a moment ago.
@@ -111,36 +184,179 @@ where
             .set(self.ticks.now().saturating_add(Ticks::in_ticks(AVOID)));
     }
 
-    /// A kept connection that is still open, as far as is known.
+    /// Ready when a connection that others wait for was made, or was not.
+    pub async fn connected(&self) {
+        if self.connecting.get() {
+            self.connected.notified().await;
+        }
+    }
+
+    /// One tick is taken off, because an age in ticks may be up to one tick too small.
+    fn is_stale(&self, since: u32) -> bool {
+        let unused = self.ticks.now().saturating_sub(since);
+        TICK.saturating_mul(unused.saturating_add(1)) > self.settings.get().keepalive
+    }
+}
+
+impl<B> Pool<B>
+where
+    B: Body + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    /// An empty pool.
     #[must_use]
-    pub fn take(self: &Rc<Self>) -> Option<Lease<B>> {
-        let mut idle = self.idle.borrow_mut();
-        while let Some(entry) = idle.pop() {
-            let unused = self.ticks.now().saturating_sub(entry.since);
-            if entry.sender.is_ready() && !self.is_stale(unused) {
-                return Some(Lease::new(self, entry.sender, entry.abandoned));
+    pub fn new(server: Arc<Server>, queue: Rc<Queue>, timers: Timers) -> Rc<Self> {
+        let http2 = matches!(server.address(), UpstreamAddress::Tcp { transport, .. } if *transport != Transport::Http);
+        Rc::new(Self {
+            count: server.count(),
+            server,
+            queue,
+            ticks: timers.ticks().clone(),
+            timers,
+            tls: RefCell::default(),
+            settings: Cell::default(),
+            idle: RefCell::default(),
+            multi: RefCell::default(),
+            http2: Cell::new(http2),
+            connecting: Cell::new(false),
+            connected: Notify::new(),
+            avoid_until: Cell::new(0),
+            turn: Cell::new(0),
+        })
+    }
+
+    /// Takes over settings that may change at a reload. Connections that were verified by other rules are let go.
+    pub fn configure(&self, settings: Settings, tls: Option<&Tls>) {
+        self.settings.set(settings);
+        let before = self.tls.replace(tls.cloned());
+        if before
+            .as_ref()
+            .zip(tls)
+            .is_some_and(|(before, now)| !before.verifies_like(now))
+        {
+            self.idle.borrow_mut().clear();
+            self.multi.borrow_mut().clear();
+        }
+    }
+
+    /// Whether a request could get a connection now.
+    #[must_use]
+    pub fn has_room(&self, only_http1: bool) -> bool {
+        let settings = self.settings.get();
+        self.server.has_room(settings.most_requests)
+            && (settings.most_connections.is_none()
+                || self.server.may_connect(settings.most_connections)
+                || !self.idle.borrow().is_empty()
+                || (!only_http1 && self.multi.borrow().iter().any(|multi| multi.has_room())))
+    }
+
+    /// A way to a connection; `None` if the server is at its limit. `fresh` passes over connections that may be dead.
+    pub fn admit(self: &Rc<Self>, only_http1: bool, fresh: bool) -> Option<Way<B>> {
+        let settings = self.settings.get();
+        let counted = match settings.most_requests {
+            None => false,
+            Some(most) if self.server.begin_request(most) => true,
+            Some(_) => return None,
+        };
+        let slot = Slot::new(self, counted);
+        let slot = if fresh {
+            slot
+        } else {
+            match self.take(slot, only_http1) {
+                Ok(lease) => return Some(Way::Kept(lease)),
+                Err(slot) => slot,
+            }
+        };
+        if self.http2.get() && !only_http1 && self.connecting.get() {
+            return Some(Way::Soon(slot));
+        }
+        let counted = match settings.most_connections {
+            None => false,
+            Some(most) if self.server.begin_connection(most) => true,
+            Some(_) => return None,
+        };
+        self.count.add_connection();
+        let permit = Permit {
+            server: Arc::clone(&self.server),
+            count: Arc::clone(&self.count),
+            queue: Rc::clone(&self.queue),
+            counted,
+        };
+        Some(Way::Connect(slot, permit))
+    }
+
+    /// A connection that is open, as far as is known; else the slot again.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn take(&self, slot: Slot<B>, only_http1: bool) -> Result<Lease<B>, Slot<B>> {
+        if self.http2.get() && !only_http1 {
+            let multi = self.multi.borrow();
+            if let Some(multi) = multi.iter().find(|multi| multi.has_room()) {
+                return Ok(Lease::http2(slot, multi, self.scheme()));
             }
         }
-        None
+        let mut idle = self.idle.borrow_mut();
+        while let Some(entry) = idle.pop() {
+            if entry.sender.is_ready() && !self.is_stale(entry.since) {
+                return Ok(Lease::http1(slot, entry.sender, entry.abandoned));
+            }
+        }
+        Err(slot)
     }
 
     /// Makes a connection. Its driver runs on this worker until both sides are done with it.
     ///
     /// # Errors
-    /// What the system says, or hyper of the handshake.
-    pub async fn connect(self: &Rc<Self>) -> io::Result<Lease<B>> {
-        let stream = connect(&self.address).await?;
+    /// [`ConnectError`].
+    pub async fn connect(
+        self: &Rc<Self>,
+        slot: Slot<B>,
+        permit: Permit,
+        only_http1: bool,
+    ) -> Result<Lease<B>, ConnectError> {
+        let _connecting = (self.http2.get() && !only_http1).then(|| Connecting::begin(self));
+        let tls = self.tls.borrow().clone();
+        let turn = self.turn.get();
+        self.turn.set(turn.wrapping_add(1));
+        let how = How {
+            tls: tls.as_ref(),
+            only_http1,
+            turn,
+            limit: self.settings.get().connect_timeout,
+        };
+        let connected = connect(&self.server, how).await?;
+        if !only_http1 {
+            self.http2.set(connected.http2);
+        }
+        let lease = if connected.http2 {
+            self.begin_http2(slot, permit, connected).await?
+        } else {
+            self.begin_http1(slot, permit, connected.stream).await?
+        };
+        self.avoid_until.set(0);
+        Ok(lease)
+    }
+
+    async fn begin_http1(
+        self: &Rc<Self>,
+        slot: Slot<B>,
+        permit: Permit,
+        stream: Stream,
+    ) -> Result<Lease<B>, ConnectError> {
         let handshake = http1::Builder::new()
             .max_header_size(MAX_HEAD)
             .max_buf_size(MAX_BUFFER)
             .writev(true)
             .handshake(TokioIo::new(stream));
-        let (sender, connection) = handshake.await.map_err(io::Error::other)?;
+        let (sender, connection) = handshake.await.map_err(ConnectError::Http)?;
         // The driver ends by itself when the server closes, or soon after the sender is dropped. An app that neither
         // reads the rest of a request nor closes would hold it for ever: hence the deadline.
         let abandoned = self.timers.deadline();
         let deadline = abandoned.clone();
         drop(local::spawn(async move {
+            let _permit = permit;
             let mut connection = pin!(connection.with_upgrades());
             let mut registered = false;
             poll_fn(|cx| {
@@ -159,26 +375,87 @@ where
             })
             .await;
         }));
-        self.avoid_until.set(0);
-        Ok(Lease::new(self, sender, abandoned))
+        Ok(Lease::http1(slot, sender, abandoned))
     }
 
-    /// Closes what was unused for too long.
-    pub fn prune(&self) {
-        let now = self.ticks.now();
-        self.idle.borrow_mut().retain(|entry| {
-            !entry.sender.is_closed() && !self.is_stale(now.saturating_sub(entry.since))
+    async fn begin_http2(
+        self: &Rc<Self>,
+        slot: Slot<B>,
+        permit: Permit,
+        connected: Connected,
+    ) -> Result<Lease<B>, ConnectError> {
+        let handshake = http2::Builder::new(OnThisWorker)
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(SEND_BUFFER)
+            .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
+            .keep_alive_interval(PING)
+            .keep_alive_timeout(PING)
+            .handshake(TokioIo::new(connected.stream));
+        let (sender, connection) = handshake.await.map_err(ConnectError::Http)?;
+        let allowed = Rc::new(Cell::new(connection.current_max_send_streams()));
+        let told = Rc::clone(&allowed);
+        drop(local::spawn(async move {
+            let _permit = permit;
+            let mut connection = pin!(connection);
+            // Ends when the server closes, or when no sender is left and the last stream is through.
+            let end = poll_fn(|cx| {
+                let end = connection.as_mut().poll(cx);
+                told.set(connection.current_max_send_streams());
+                end
+            });
+            if let Err(error) = end.await {
+                tracing::debug!(%error, "connection to an app server ended");
+            }
+        }));
+        let multi = Rc::new(Multi {
+            sender,
+            streams: Cell::new(0),
+            allowed,
+            since: Cell::new(self.ticks.now()),
+            ticks: self.ticks.clone(),
+            peer: connected.peer,
+            queue: Rc::clone(&self.queue),
+        });
+        self.multi.borrow_mut().push(Rc::clone(&multi));
+        Ok(Lease::http2(slot, &multi, self.scheme()))
+    }
+
+    fn scheme(&self) -> Scheme {
+        match self.server.address() {
+            UpstreamAddress::Tcp {
+                transport: Transport::Https,
+                ..
+            } => Scheme::HTTPS,
+            _ => Scheme::HTTP,
+        }
+    }
+
+    /// Closes what was unused for too long, and connections to addresses that the server's name no longer has. With
+    /// `wanted`, requests of other workers wait for connections of this server: all unused ones go.
+    pub fn prune(&self, wanted: bool) {
+        let wanted = wanted && self.settings.get().most_connections.is_some();
+        self.idle
+            .borrow_mut()
+            .retain(|entry| !wanted && !entry.sender.is_closed() && !self.is_stale(entry.since));
+        let mut multi = self.multi.borrow_mut();
+        if multi.is_empty() {
+            return;
+        }
+        let addresses = self.server.addresses();
+        multi.retain(|multi| {
+            let gone = multi
+                .peer
+                .is_some_and(|peer| !addresses.is_empty() && !addresses.contains(&peer));
+            let unused = multi.streams.get() == 0 && (wanted || self.is_stale(multi.since.get()));
+            !multi.sender.is_closed() && !gone && !unused
         });
     }
 
-    /// One tick is taken off, because an age in ticks may be up to one tick too small.
-    fn is_stale(&self, unused: u32) -> bool {
-        TICK.saturating_mul(unused.saturating_add(1)) > self.keepalive.get()
-    }
-
-    fn give_back(&self, sender: SendRequest<B>, abandoned: Deadline) {
+    pub(super) fn give_back(&self, sender: http1::SendRequest<B>, abandoned: Deadline) {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < self.most_idle.get() && !sender.is_closed() {
+        if idle.len() < self.settings.get().most_idle && !sender.is_closed() {
             idle.push(Idle {
                 sender,
                 abandoned,
@@ -188,56 +465,33 @@ where
     }
 }
 
-/// A connection in use. Dropped, it closes; [`Lease::give_back`] keeps it.
-#[derive(Debug)]
-pub struct Lease<B> {
-    sender: Option<SendRequest<B>>,
-    abandoned: Deadline,
-    pool: Rc<Pool<B>>,
-}
+/// Marks that a connection is being made which others wait for; tells them when it is over.
+struct Connecting<'p, B>(&'p Pool<B>);
 
-impl<B> Lease<B>
-where
-    B: Body + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    fn new(pool: &Rc<Pool<B>>, sender: SendRequest<B>, abandoned: Deadline) -> Self {
-        pool.in_flight.set(pool.in_flight.get() + 1);
-        Self {
-            sender: Some(sender),
-            abandoned,
-            pool: Rc::clone(pool),
-        }
-    }
-
-    /// The connection; `None` cannot be seen by callers, as only [`Lease::give_back`] takes it out.
-    pub fn sender(&mut self) -> Option<&mut SendRequest<B>> {
-        self.sender.as_mut()
-    }
-
-    /// The pool it belongs to.
-    #[must_use]
-    pub fn pool(&self) -> &Rc<Pool<B>> {
-        &self.pool
-    }
-
-    /// The request was sent whole and the response read to the end: the connection may serve another.
-    pub fn give_back(mut self) {
-        if let Some(sender) = self.sender.take() {
-            self.pool.give_back(sender, self.abandoned.clone());
-        }
+impl<'p, B> Connecting<'p, B> {
+    fn begin(pool: &'p Pool<B>) -> Self {
+        pool.connecting.set(true);
+        Self(pool)
     }
 }
 
-impl<B> Drop for Lease<B> {
+impl<B> Drop for Connecting<'_, B> {
     fn drop(&mut self) {
-        if self.sender.take().is_some() {
-            self.abandoned.arm(LAST_BYTES);
-            self.abandoned.wake();
-        }
-        self.pool
-            .in_flight
-            .set(self.pool.in_flight.get().saturating_sub(1));
+        self.0.connecting.set(false);
+        self.0.connected.notify_waiters();
+    }
+}
+
+/// Runs the parts of an HTTP/2 connection on the worker that has it.
+#[derive(Debug, Clone, Copy)]
+struct OnThisWorker;
+
+impl<F> hyper::rt::Executor<F> for OnThisWorker
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    fn execute(&self, work: F) {
+        drop(local::spawn(work));
     }
 }

@@ -47,4 +47,5 @@ mod slow;
 mod spoof;
 mod support;
 mod systemd;
+mod upstreams;
 mod websocket;

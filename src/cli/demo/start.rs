@@ -14,7 +14,7 @@ use super::{RESERVED, TENANTS, app, banner};
 use crate::cert::live::{CertName, Table};
 use crate::cert::local_ca::{LocalCa, LocalCaError};
 use crate::clock::UnixTime;
-use crate::config::{AccessLog, AdminAddress, Apex, Config, UpstreamAddress};
+use crate::config::{AccessLog, AdminAddress, Apex, Config, Transport, UpstreamAddress};
 use crate::host::{Host, HostError};
 use crate::server::{self, CertSource, Options, Running, StartError};
 use crate::telemetry::log::{self, Filter, Format, LogError};
@@ -134,10 +134,12 @@ fn config(options: &Demo, domain: Host, app: SocketAddr) -> Config {
     config.listen.http = vec![options.http];
     config.listen.admin = AdminAddress::Off;
     config.tenants.apex = Apex::Tenant("public".to_owned());
-    config.upstream.servers = vec![UpstreamAddress::Tcp {
+    let app = UpstreamAddress::Tcp {
+        transport: Transport::Http,
         host: app.ip().to_string(),
         port: app.port(),
-    }];
+    };
+    config.upstream.servers = vec![app.into()];
     config.log.access = AccessLog::Off;
     config
 }

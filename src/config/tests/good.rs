@@ -45,11 +45,31 @@ file = "tenants.toml"
 apex = "public"
 www = "same"
 [upstream]
-servers = ["http://app_1:8000", "http://[::1]", "http://10.0.0.7", "unix:///run/app.sock", "unix:app.sock"]
+servers = ["http://app_1:8000", "https://[::1]", "h2c://10.0.0.7 weight=3", "unix:///run/app.sock weight=1000", "unix:app.sock"]
 connect_timeout = "100ms"
 response_timeout = "1d"
 keepalive = "1m30s"
 keepalive_connections = 0
+server_requests = 4
+server_connections = 8
+queue = 0
+queue_timeout = "100ms"
+retry_percent = 0
+eject_failures = 0
+eject_time = "250ms"
+slow_start = "0s"
+resolve_interval = "1h"
+[upstream.probe]
+path = "/healthz?deep=1"
+host = "Probe.example.com"
+interval = "250ms"
+timeout = "1s"
+rise = 1
+fall = 100
+status = "204"
+[upstream.tls]
+ca_file = "app-ca.pem"
+server_name = "app.internal"
 [http]
 hsts = "0s"
 hsts_subdomains = true
@@ -158,29 +178,59 @@ fn every_key_of_the_edge_arrives() {
 }
 
 #[test]
-fn every_key_of_the_requests_arrives() {
+fn every_key_of_the_app_servers_arrives() {
     let config = everything();
     let seconds = Duration::from_secs;
-    let tcp = |host: &str, port| UpstreamAddress::Tcp {
+    let tcp = |transport, host: &str, port| UpstreamAddress::Tcp {
+        transport,
         host: host.to_owned(),
         port,
     };
+    let server = |address, weight| UpstreamServer { address, weight };
     assert_eq!(
         config.upstream,
         Upstream {
             servers: vec![
-                tcp("app_1", 8000),
-                tcp("::1", 80),
-                tcp("10.0.0.7", 80),
-                UpstreamAddress::Unix("/run/app.sock".into()),
-                UpstreamAddress::Unix("/etc/portico/app.sock".into()),
+                server(tcp(Transport::Http, "app_1", 8000), 1),
+                server(tcp(Transport::Https, "::1", 443), 1),
+                server(tcp(Transport::H2c, "10.0.0.7", 80), 3),
+                server(UpstreamAddress::Unix("/run/app.sock".into()), 1000),
+                server(UpstreamAddress::Unix("/etc/portico/app.sock".into()), 1),
             ],
             connect_timeout: Duration::from_millis(100),
             response_timeout: seconds(86400),
             keepalive: seconds(90),
             keepalive_connections: 0,
+            server_requests: Some(4),
+            server_connections: Some(8),
+            queue: 0,
+            queue_timeout: Duration::from_millis(100),
+            retry_percent: 0,
+            eject_failures: 0,
+            eject_time: Duration::from_millis(250),
+            slow_start: Duration::ZERO,
+            resolve_interval: seconds(3600),
+            probe: Some(Probe {
+                path: "/healthz?deep=1".to_owned(),
+                host: Some("probe.example.com".to_owned()),
+                interval: Duration::from_millis(250),
+                timeout: seconds(1),
+                rise: 1,
+                fall: 100,
+                status: (204, 204),
+            }),
+            tls: UpstreamTls {
+                ca_file: Some("/etc/portico/app-ca.pem".into()),
+                server_name: Some("app.internal".to_owned()),
+            },
         }
     );
+}
+
+#[test]
+fn every_key_of_the_requests_arrives() {
+    let config = everything();
+    let seconds = Duration::from_secs;
     assert_eq!(
         config.http,
         Http {

@@ -188,7 +188,7 @@ id = "acme"
         report: r#"portico.toml:7: log.colour_of_the_sky: unknown key
   hint: the keys of `[log]` are `level`, `format`, `access`
 portico.toml:8: nonsense: unknown section
-  hint: the sections are `[listen]`, `[acme]`, `[acme.eab]`, `[acme.fallback]`, `[acme.fallback.eab]`, `[acme.dns]`, `[certificates]`, `[files]`, `[tenants]`, `[upstream]`, `[http]`, `[pages]`, `[limits]`, `[log]`, `[server]`
+  hint: the sections are `[listen]`, `[acme]`, `[acme.eab]`, `[acme.fallback]`, `[acme.fallback.eab]`, `[acme.dns]`, `[certificates]`, `[files]`, `[tenants]`, `[upstream]`, `[upstream.probe]`, `[upstream.tls]`, `[http]`, `[pages]`, `[limits]`, `[log]`, `[server]`
 portico.toml:9: tenant: unknown section
   hint: list the tenants in a file of their own and name it in `tenants.file`
 portico.toml:11: listener: unknown section
@@ -223,7 +223,7 @@ workers = 2
 "#,
         ),
         report: r#"portico.toml:6: upstream.log: unknown key
-  hint: the keys of `[upstream]` are `servers`, `connect_timeout`, `response_timeout`, `keepalive`, `keepalive_connections`
+  hint: the keys of `[upstream]` are `servers`, `connect_timeout`, `response_timeout`, `keepalive`, `keepalive_connections`, `server_requests`, `server_connections`, `queue`, `queue_timeout`, `retry_percent`, `eject_failures`, `eject_time`, `slow_start`, `resolve_interval`
 portico.toml:7: server: a section is needed, not a list
   hint: write `[server]` on a line of its own and its keys below it"#,
     },
@@ -312,7 +312,7 @@ https = []
 [upstream]
 servers = [
   "http://127.0.0.1:8000",  # fine
-  "https://app:8443",
+  "htps://app:8443",
   "app:9000",
 ]
 connect_timeout = "3"
@@ -334,9 +334,9 @@ portico.toml:6: domains[3]: the host name has a character that is not a letter, 
   hint: write the name alone, as in `example.com`
 portico.toml:9: listn: unknown section
   hint: the section is `[listen]`
-portico.toml:15: upstream.servers[1]: https to app servers is not supported yet: `https://app:8443`
+portico.toml:15: upstream.servers[1]: neither `http://`, `https://`, `h2c://` nor `unix:`: `htps://app:8443`
   hint: write `http://127.0.0.1:8000` or `unix:/run/app.sock`
-portico.toml:16: upstream.servers[2]: neither `http://` nor `unix:`: `app:9000`
+portico.toml:16: upstream.servers[2]: neither `http://`, `https://`, `h2c://` nor `unix:`: `app:9000`
   hint: write `http://app:9000`
 portico.toml:18: upstream.connect_timeout: a duration is a number with a unit: `3`
   hint: the units are `ms`, `s`, `m`, `h`, `d`, as in `"30s"`

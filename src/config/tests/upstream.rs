@@ -37,7 +37,7 @@ keepalive = "1s"
             r#"domains = ["example.com"]
 acme.run = "off"
 upstream.servers = [
-  "https://app:8443",
+  "https://app:8443/x",
   "http://app:8000/api",
   "http://127.0.0.1:8000/",
   "127.0.0.1:8000",
@@ -60,17 +60,17 @@ upstream.servers = [
 ]
 "#,
         ),
-        report: r#"portico.toml:4: upstream.servers[0]: https to app servers is not supported yet: `https://app:8443`
-  hint: write `http://127.0.0.1:8000` or `unix:/run/app.sock`
+        report: r#"portico.toml:4: upstream.servers[0]: an app server is an address without a path: `https://app:8443/x`
+  hint: write `https://app:8443`: each request keeps its own path
 portico.toml:5: upstream.servers[1]: an app server is an address without a path: `http://app:8000/api`
   hint: write `http://app:8000`: each request keeps its own path
 portico.toml:6: upstream.servers[2]: an app server is an address without a path: `http://127.0.0.1:8000/`
   hint: write `http://127.0.0.1:8000`: each request keeps its own path
-portico.toml:7: upstream.servers[3]: neither `http://` nor `unix:`: `127.0.0.1:8000`
+portico.toml:7: upstream.servers[3]: neither `http://`, `https://`, `h2c://` nor `unix:`: `127.0.0.1:8000`
   hint: write `http://127.0.0.1:8000`
-portico.toml:8: upstream.servers[4]: neither `http://` nor `unix:`: `/run/app.sock`
+portico.toml:8: upstream.servers[4]: neither `http://`, `https://`, `h2c://` nor `unix:`: `/run/app.sock`
   hint: write `unix:/run/app.sock`
-portico.toml:9: upstream.servers[5]: neither `http://` nor `unix:`: `ftp://app`
+portico.toml:9: upstream.servers[5]: neither `http://`, `https://`, `h2c://` nor `unix:`: `ftp://app`
   hint: write `http://127.0.0.1:8000` or `unix:/run/app.sock`
 portico.toml:10: upstream.servers[6]: a user name or password in the address
   hint: remove everything up to the `@`: Portico does not log in to app servers
@@ -113,6 +113,64 @@ upstream.servers = ["http://App:80", "http://app", "unix:/run/./a.sock", "unix:/
   hint: remove one of the two
 portico.toml:3: upstream.servers[3]: listed twice: `unix:///run/a.sock`
   hint: remove one of the two"#,
+    },
+    Case {
+        name: "weights",
+        file: File::Whole(
+            r#"domains = ["example.com"]
+acme.run = "off"
+upstream.servers = [
+  "http://app weight=0",
+  "http://app weight=1001",
+  "http://app weight=+2",
+  "http://app weight=2",
+  "http://app",
+  "http://app/ weight=3",
+]
+"#,
+        ),
+        report: r#"portico.toml:3: upstream.servers: `http://app:80` is listed twice, with two weights
+  hint: remove one of the two
+portico.toml:4: upstream.servers[0]: the weight is not a number from 1 to 1000: `http://app weight=0`
+  hint: write `http://app weight=2`
+portico.toml:5: upstream.servers[1]: the weight is not a number from 1 to 1000: `http://app weight=1001`
+  hint: write `http://app weight=2`
+portico.toml:6: upstream.servers[2]: the weight is not a number from 1 to 1000: `http://app weight=+2`
+  hint: write `http://app weight=2`
+portico.toml:9: upstream.servers[5]: an app server is an address without a path: `http://app/ weight=3`
+  hint: write `http://app`: each request keeps its own path"#,
+    },
+    Case {
+        name: "keys that have no effect, and values that are none",
+        file: File::Whole(
+            r#"domains = ["example.com"]
+acme.run = "off"
+[upstream]
+servers = ["http://app"]
+server_requests = 0
+eject_time = "100ms"
+[upstream.probe]
+host = "a b"
+status = "2xx"
+[upstream.tls]
+ca_file = "ca.pem"
+server_name = "app.internal"
+"#,
+        ),
+        report: r#"portico.toml:5: upstream.server_requests: not between `1` and `1000000`: `0`
+  hint: without the key it is no limit
+portico.toml:6: upstream.eject_time: not between `250ms` and `1h`: `100ms`
+  hint: the default is `"5s"`
+portico.toml:7: upstream.probe.path: the key is missing
+  hint: write `path = "/healthz"` below `[upstream.probe]`
+portico.toml:8: upstream.probe.host: the host name has a character that is not a letter, digit, `-` or `.`: `a b`
+  hint: write the name alone, as in `example.com`
+portico.toml:9: upstream.probe.status: not a status or a range of them, within 200 and 599: `2xx`
+  hint: write `200` or `200-399`
+portico.toml:11: upstream.tls.ca_file: the key has no use without a server with `https`
+  hint: write `https://host:port` in `upstream.servers`, or remove the key
+portico.toml:12: upstream.tls.server_name: the key has no use without a server with `https`
+  hint: write `https://host:port` in `upstream.servers`, or remove the key"#,
     },
     Case {
         name: "loops",

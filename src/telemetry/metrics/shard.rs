@@ -97,19 +97,25 @@ impl Shard {
         self.cells.errors.add(self.cells.labels.errors, label);
     }
 
-    /// A connection to an app server was made.
-    pub fn upstream_connected(&self) {
-        self.cells.connects_ok.add(1);
-    }
-
-    /// A connection to an app server could not be made.
-    pub fn upstream_connect_failed(&self) {
-        self.cells.connects_failed.add(1);
-    }
-
-    /// A request went over an open connection.
-    pub fn upstream_reused(&self) {
-        self.cells.reused.add(1);
+    /// A request was sent, or could not be. The usual case is one addition: an open connection and nothing else.
+    pub fn upstream_sent(&self, cost: &UpstreamCost) {
+        if cost.reused {
+            self.cells.reused.add(1);
+        }
+        let usual = UpstreamCost {
+            reused: cost.reused,
+            ..UpstreamCost::default()
+        };
+        if *cost == usual {
+            return;
+        }
+        self.cells.connects_ok.add(u64::from(cost.connects));
+        self.cells
+            .connects_failed
+            .add(u64::from(cost.connects_failed));
+        self.cells.retries.add(u64::from(cost.retries));
+        self.cells.budget_spent.add(u64::from(cost.budget_spent));
+        self.cells.queued.add(u64::from(cost.queued));
     }
 
     /// An exchange with an app server failed.
@@ -140,6 +146,23 @@ impl Shard {
     }
 }
 
+/// What it took to send one request to an app server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UpstreamCost {
+    /// Connections made.
+    pub connects: u32,
+    /// Connections that could not be made.
+    pub connects_failed: u32,
+    /// Whether it went over an open connection.
+    pub reused: bool,
+    /// Attempts beyond the first.
+    pub retries: u32,
+    /// Whether a retry was left out because the budget was spent.
+    pub budget_spent: bool,
+    /// Whether it waited because every server was at its limit.
+    pub queued: bool,
+}
+
 /// What one worker counts. 128: processors fetch cache lines in pairs.
 #[derive(Debug)]
 #[repr(align(128))]
@@ -155,6 +178,9 @@ pub(super) struct Cells {
     pub(super) connects_ok: Counter,
     pub(super) connects_failed: Counter,
     pub(super) reused: Counter,
+    pub(super) retries: Counter,
+    pub(super) budget_spent: Counter,
+    pub(super) queued: Counter,
     pub(super) first_byte: Histogram,
     pub(super) tunnels: Counter,
     pub(super) access_log_dropped: Counter,
@@ -179,6 +205,9 @@ impl Cells {
             connects_ok: Counter::default(),
             connects_failed: Counter::default(),
             reused: Counter::default(),
+            retries: Counter::default(),
+            budget_spent: Counter::default(),
+            queued: Counter::default(),
             first_byte: Histogram::default(),
             tunnels: Counter::default(),
             access_log_dropped: Counter::default(),

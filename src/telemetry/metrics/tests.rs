@@ -50,9 +50,31 @@ fn engine() -> EngineFacts {
     }
 }
 
-fn facts(engine: &EngineFacts) -> Facts<'_> {
+fn upstream() -> UpstreamFacts {
+    UpstreamFacts {
+        servers: vec![
+            ServerFacts {
+                server: "http://app\"1:8000".to_owned(),
+                state: "ejected",
+                requests: 4,
+                connections: 9,
+                ejected_total: 2,
+                probes_failed: 1,
+            },
+            ServerFacts {
+                server: "unix:/run/app.sock".to_owned(),
+                state: "up",
+                ..ServerFacts::default()
+            },
+        ],
+        queued: 3,
+    }
+}
+
+fn facts<'a>(engine: &'a EngineFacts, upstream: &'a UpstreamFacts) -> Facts<'a> {
     Facts {
         engine,
+        upstream,
         version: "1.2.3",
         started: UnixTime(1_795_219_200),
         ready: true,
@@ -168,7 +190,7 @@ fn parse(text: &str) -> Parsed {
 
 fn scrape(metrics: &Metrics) -> BTreeMap<String, f64> {
     let mut out = String::new();
-    metrics.render(&mut out, &facts(&engine()));
+    metrics.render(&mut out, &facts(&engine(), &upstream()));
     let (kinds, samples) = parse(&out);
     let timed = |name: &str| name != "portico_acme_propagation_seconds";
     let histograms = kinds.iter().filter(|(_, kind)| *kind == "histogram");
@@ -285,6 +307,50 @@ fn the_engine_is_told_as_far_as_it_is_known() {
     }
 }
 
+/// One request that cost a lot, and one that cost nothing.
+fn send_two(shard: &Shard) {
+    shard.upstream_sent(&UpstreamCost {
+        connects: 1,
+        connects_failed: 1,
+        retries: 2,
+        budget_spent: true,
+        queued: true,
+        reused: false,
+    });
+    shard.upstream_sent(&UpstreamCost {
+        reused: true,
+        ..UpstreamCost::default()
+    });
+}
+
+#[test]
+fn app_servers_have_their_figures() {
+    let (metrics, shards) = Metrics::new(1, LABELS);
+    for shard in &shards {
+        send_two(shard);
+    }
+    let mut out = String::new();
+    metrics.render(&mut out, &facts(&engine(), &upstream()));
+    let (_, samples) = parse(&out);
+    for (series, value) in [
+        ("portico_upstream_retries_total", 2.0),
+        ("portico_upstream_retry_budget_exhausted_total", 1.0),
+        ("portico_upstream_queued_total", 1.0),
+        ("portico_upstream_queued", 3.0),
+        (
+            "portico_upstream_server_state{server=\"unix:/run/app.sock\",state=\"up\"}",
+            1.0,
+        ),
+        (
+            "portico_upstream_requests_in_flight{server=\"unix:/run/app.sock\"}",
+            0.0,
+        ),
+    ] {
+        assert_eq!(samples[series].to_bits(), f64::to_bits(value), "{series}");
+    }
+    assert_eq!(out.matches("portico_upstream_ejections_total{").count(), 2);
+}
+
 #[test]
 fn shards_add_up_and_unknown_labels_count_as_other() {
     let (metrics, shards) = Metrics::new(3, LABELS);
@@ -306,9 +372,7 @@ fn shards_add_up_and_unknown_labels_count_as_other() {
                 shard.handshake_failed("deadline");
                 shard.handshake(2_000);
                 shard.upstream_failed("reset");
-                shard.upstream_connected();
-                shard.upstream_connect_failed();
-                shard.upstream_reused();
+                send_two(&shard);
                 shard.access_log_dropped(7);
                 shard.connection_closed();
                 shard.tunnel_closed();

@@ -4,9 +4,11 @@
 /big?n=    n bytes, streamed in pieces without a Content-Length
 /echo      the body as it came
 /slow?s=   answers after s seconds
+/note?n=   answers n; a POST is noted down before, in the file that PORTICO_TEST_LEDGER names
 """
 
 import json
+import os
 import time
 from urllib.parse import parse_qs
 
@@ -22,6 +24,10 @@ def application(environ, start_response):
     body = environ["wsgi.input"].read()
     if path == "/echo":
         return answer(start_response, environ.get("CONTENT_TYPE", "application/octet-stream"), body)
+    if path == "/note":
+        if environ["REQUEST_METHOD"] == "POST":
+            note(query["n"][0])
+        return answer(start_response, "text/plain", query["n"][0].encode())
     if path == "/slow":
         time.sleep(float(query["s"][0]))
     seen = {
@@ -36,6 +42,13 @@ def application(environ, start_response):
         "body_length": len(body),
     }
     return answer(start_response, "application/json", json.dumps(seen, indent=1).encode())
+
+
+def note(number):
+    # One write of one line: appended whole, whoever else writes, and not lost if the process is killed after it.
+    ledger = os.open(os.environ["PORTICO_TEST_LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(ledger, f"{number}\n".encode())
+    os.close(ledger)
 
 
 def answer(start_response, content_type, body):

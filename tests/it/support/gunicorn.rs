@@ -1,6 +1,7 @@
 //! gunicorn with the small WSGI application of `app.py`: what most of our users have behind them.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -41,6 +42,12 @@ impl GunicornBuilder {
     /// Starts it on a free port.
     pub(crate) fn tcp(self) -> Gunicorn {
         let address = port::local(port::free());
+        let ready = self.ready;
+        self.start(address.to_string(), move |_| probe::get(address, ready))
+    }
+
+    /// Starts it on this address, as one that was there before and comes back.
+    pub(crate) fn at(self, address: SocketAddr) -> Gunicorn {
         let ready = self.ready;
         self.start(address.to_string(), move |_| probe::get(address, ready))
     }
@@ -121,6 +128,11 @@ impl Gunicorn {
             "this gunicorn listens on TCP"
         );
         &self.socket
+    }
+
+    /// Ends it and its workers as a crash would, in the middle of whatever they do.
+    pub(crate) fn kill(self) {
+        drop(self.child.farewell(Signal::KILL));
     }
 
     /// What gunicorn has logged.

@@ -100,6 +100,31 @@ impl Origin {
         })
     }
 
+    /// Listens on this TCP address, which must be free: for a server that comes back.
+    pub(crate) fn at<H, F>(address: SocketAddr, handler: H) -> Self
+    where
+        H: Fn(Seen) -> F + Clone + Send + 'static,
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        let listener = std::net::TcpListener::bind(address).expect("an address that is free");
+        listener.set_nonblocking(true).expect("our own socket");
+        Self::start(address.to_string(), handler, || {
+            TcpListener::from_std(listener).map(Listener::Tcp)
+        })
+    }
+
+    /// Listens on a free TCP port and speaks HTTP/2 without TLS, with at most `streams` at once on a connection.
+    pub(crate) fn h2c<H, F>(streams: u32, handler: H) -> Self
+    where
+        H: Fn(Seen) -> F + Clone + Send + 'static,
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        let (listener, address) = tcp_listener();
+        Self::start(address, handler, move || {
+            TcpListener::from_std(listener).map(|listener| Listener::H2c(listener, streams))
+        })
+    }
+
     /// Listens on a Unix socket at `path`.
     pub(crate) fn unix<H, F>(path: &Path, handler: H) -> Self
     where

@@ -35,6 +35,11 @@ pub(crate) fn venv(name: &str) -> PathBuf {
     cached("PORTICO_TEST_VENV", "venv", &format!("bin/{name}"))
 }
 
+/// A program of gRPC's interop tests, from `PORTICO_TEST_GRPC` or where `tests/run` puts them.
+pub(crate) fn grpc(name: &str) -> PathBuf {
+    cached("PORTICO_TEST_GRPC", "grpc", name)
+}
+
 /// A file of the tests, by its path below `tests/it/support`.
 pub(crate) fn support_file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))

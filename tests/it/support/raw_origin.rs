@@ -97,6 +97,8 @@ pub(crate) struct RawConnection {
     index: usize,
     /// How many of its bytes `read_head` has handed out.
     taken: usize,
+    /// Whether a write has failed.
+    failed: bool,
 }
 
 impl RawConnection {
@@ -114,6 +116,7 @@ impl RawConnection {
             heard,
             index,
             taken: 0,
+            failed: false,
         }
     }
 
@@ -135,6 +138,12 @@ impl RawConnection {
         }
     }
 
+    /// Everything heard on this connection so far.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let heard = self.heard.lock().expect("never held over a panic");
+        heard[self.index].clone()
+    }
+
     /// Reads whatever comes next into the record; false at the end.
     pub(crate) fn read_more(&mut self) -> bool {
         let mut buffer = [0; 16_384];
@@ -150,10 +159,8 @@ impl RawConnection {
 
     /// Sends bytes; that the proxy has gone is fine.
     pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) {
-        let _ = self
-            .stream
-            .write_all(bytes.as_ref())
-            .and_then(|()| self.stream.flush());
+        let written = self.stream.write_all(bytes.as_ref());
+        self.failed |= written.is_err();
     }
 
     /// Sends bytes one at a time with a pause between, until done or the proxy has gone.
@@ -164,6 +171,11 @@ impl RawConnection {
             }
             std::thread::sleep(pause);
         }
+    }
+
+    /// Whether the proxy has closed, as far as writing can tell.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.failed
     }
 
     /// Closes with RST instead of FIN.

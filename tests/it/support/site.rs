@@ -27,7 +27,7 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// A site before these app servers, as `host:port` or `unix:path`. No access log; the apex is the tenant `public`.
+    /// A site before these app servers, as `host:port`, URL or `unix:path`. No access log; the apex is the tenant `public`.
     pub(crate) fn before(servers: &[&str]) -> SiteBuilder {
         let builder = SiteBuilder {
             sections: BTreeMap::new(),
@@ -56,6 +56,7 @@ pub(crate) fn servers_line(servers: &[&str]) -> String {
         .iter()
         .map(|server| match server.strip_prefix("unix:") {
             Some(_) => (*server).to_owned(),
+            None if server.contains("://") => (*server).to_owned(),
             None => format!("http://{server}"),
         })
         .collect();

@@ -19,6 +19,7 @@ use super::{Body, KEPT, Record, Seen, Stream};
 /// Where connections come from.
 pub(super) enum Listener {
     Tcp(TcpListener),
+    H2c(TcpListener, u32),
     Tls(TcpListener, TlsAcceptor),
     Unix(UnixListener),
 }
@@ -34,10 +35,12 @@ impl Listener {
                 (Box::new(listener.accept().await?.0), Some(acceptor.clone()))
             }
             Self::Unix(listener) => (Box::new(listener.accept().await?.0), None),
+            Self::H2c(listener, _) => (Box::new(listener.accept().await?.0), None),
         };
+        let prior_knowledge = matches!(self, Self::H2c(..));
         Ok(async move {
             let (stream, Some(acceptor)) = plain else {
-                return Ok((plain.0, false));
+                return Ok((plain.0, prior_knowledge));
             };
             let stream = acceptor.accept(stream).await?;
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -54,6 +57,10 @@ where
 {
     loop {
         let opening = listener.accept().await.expect("a connection");
+        let most = match &listener {
+            Listener::H2c(_, most) => Some(*most),
+            _ => None,
+        };
         let connection = record.connections.fetch_add(1, Ordering::SeqCst) + 1;
         let (handler, record) = (handler.clone(), Arc::clone(&record));
         let service = service_fn(move |request| {
@@ -83,7 +90,10 @@ where
             let stream = TokioIo::new(stream);
             // How a connection ends is the client's business: tests look at requests.
             let _ = if is_http2 {
-                let server = http2::Builder::new(TokioExecutor::new());
+                let mut server = http2::Builder::new(TokioExecutor::new());
+                if let Some(most) = most {
+                    server.max_concurrent_streams(most);
+                }
                 server.serve_connection(stream, service).await
             } else {
                 http1::Builder::new()
