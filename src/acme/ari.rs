@@ -253,6 +253,8 @@ mod tests {
         Answer {
             status: StatusCode::from_u16(status).unwrap(),
             retry_after: None,
+            location: None,
+            nonce: None,
             body: Bytes::copy_from_slice(body.as_bytes()),
         }
     }

@@ -16,7 +16,7 @@ use super::notices::Notices;
 use super::renew::{self, View};
 use super::schedule::Decision;
 use super::state::{Phase, State};
-use crate::cert::bundle::Bundle;
+use crate::cert::bundle::{self, Bundle};
 use crate::cert::files::Files;
 use crate::cert::lineage::Lineage;
 use crate::cert::store::file::FileStore;
@@ -175,6 +175,7 @@ fn of_files(files: &Files, lineage: &Lineage, now: UnixTime) -> Health {
     health.next = match (&bundle, fault) {
         (Some(bundle), _) => {
             health.note_missing_names(lineage, bundle);
+            health.note_missing_issuer(bundle);
             "renewed by another program (`certs = \"files\"`)".to_owned()
         }
         (None, fault) => {
@@ -203,6 +204,9 @@ fn of_view(
     }
     health.near = health.nearness(now, health.renew_at);
     health.level = health.near;
+    if let Some(stored) = stored {
+        health.note_missing_issuer(&stored.bundle);
+    }
     if let (Some(waiting), Decision::Renew(_), false) = (&view.waiting, view.decision, off) {
         let (detail, hint) = split_hint(&waiting.detail);
         // Nobody but the operator can end this, so there is no time to lose.
@@ -330,6 +334,12 @@ impl Health {
     fn note_missing_names(&mut self, lineage: &Lineage, bundle: &Bundle) {
         if let Err(error) = bundle.check_names(&lineage.names) {
             self.worry(Level::Warning, split_hint(&error.to_string()).0);
+        }
+    }
+
+    fn note_missing_issuer(&mut self, bundle: &Bundle) {
+        if bundle.lacks_issuer() {
+            self.worry(Level::Warning, bundle::ALONE.to_owned());
         }
     }
 }

@@ -9,12 +9,12 @@ mod guard;
 
 use std::path::Path;
 
-use instant_acme::{Account, Order, OrderStatus};
+use instant_acme::{Order, OrderStatus};
 
 pub(super) use self::calls::{each, patient, settle};
-use super::account;
+use super::account::{self, Account};
 use super::challenge::Proof;
-use super::client::Client;
+use super::client::{Client, named_roots};
 use super::dns::Output;
 use super::error::AcmeError;
 use super::limits::Limits;
@@ -149,7 +149,7 @@ impl Job<'_> {
             Limits::change(self.store, now, |limits| {
                 limits.spend(directory, name, &url, pending.order.names.len(), now);
             })?;
-            let proven = proof.prove(order, account.id(), out).await;
+            let proven = proof.prove(order, account, out).await;
             // After trouble with the CA nobody knows what it found; whoever takes the order up again will see.
             let unknown = matches!(
                 proven,
@@ -190,7 +190,7 @@ impl Job<'_> {
         let ahead = guard::ahead(client);
         self.journal.enter(Phase::Verifying);
         let bundle = Bundle::parse(fullchain.as_bytes(), pending.key.as_bytes())?;
-        bundle.check_chain()?;
+        bundle.check_chain(&named_roots(self.ca.ca_file.as_deref())?)?;
         bundle.check_names(&self.lineage.names)?;
         bundle.check_dates(UnixTime(UnixTime::now().0.saturating_sub(ahead)))?;
         if !self.allow_staging {

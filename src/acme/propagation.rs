@@ -7,6 +7,7 @@
 //! because a CA asks from several places at once; resolvers that the operator names for that are asked only afterwards.
 //! Nothing here changes a record.
 
+mod agree;
 mod gone;
 mod look;
 mod sight;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use hickory_proto::rr::Name;
 use thiserror::Error;
 
+pub use self::agree::{Agreement, Discord};
 pub use self::look::Look;
 pub use self::sight::{Seen, Sight};
 use crate::config::Dns;

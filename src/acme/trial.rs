@@ -36,37 +36,39 @@ pub struct Trial {
     pub removed: Result<(), AcmeError>,
 }
 
-/// Tries one domain; `None` if another process is at work on it.
+/// Tries the record `owner` (without trailing dot), which proves `host`; `None` if another process is at work on the
+/// lineage.
 ///
 /// # Errors
 /// [`AcmeError`] if the value could not even be published.
 pub async fn trial(
     dns: &Dns,
     store: &dyn Store,
-    domain: &Host,
+    lineage: &Host,
+    (host, owner): (&Host, &str),
     out: Output<'_>,
 ) -> Result<Option<Trial>, AcmeError> {
-    let Some(_lock) = store.lock(domain)? else {
+    let Some(_lock) = store.lock(lineage)? else {
         return Ok(None);
     };
     store.probe()?;
     let mut provider = Provider::new(dns)?;
     let propagation = Propagation::new(dns);
-    let place = propagation.locate(domain).await?;
+    let place = propagation.locate_name(owner).await?;
     let debt = Debt {
-        domain: domain.to_string(),
-        zone: zone_for(&provider, &place, domain)?,
+        domain: host.to_string(),
+        zone: zone_for(&provider, &place, host)?,
         fqdn: place.fqdn(),
         value: probe_value()?,
         since: Some(UnixTime::now()),
         ..Debt::default()
     };
     provider.open().await?;
-    store.owe(domain, &debt)?;
+    store.owe(lineage, &debt)?;
     let tried = publish(&mut provider, &propagation, &place, &debt, out).await;
     // Also if publishing failed: a call that failed may have worked.
     let debts = vec![debt.clone()];
-    let removed = remove(&mut provider, &propagation, store, domain, debts, out).await;
+    let removed = remove(&mut provider, &propagation, store, lineage, debts, out).await;
     let removed = removed.into_iter().try_for_each(|(_, removed)| removed);
     provider.close().await;
     let (sights, visible) = tried?;
@@ -173,7 +175,7 @@ async fn remove(
 }
 
 /// A value of the form that challenges have (43 characters, RFC 8555 §8.4), which some services insist on.
-fn probe_value() -> Result<String, AcmeError> {
+pub(super) fn probe_value() -> Result<String, AcmeError> {
     let mut bytes = [0; 32];
     rustls::crypto::aws_lc_rs::default_provider()
         .secure_random

@@ -197,7 +197,7 @@ impl<'a> Records<'a> {
 }
 
 /// The record's name before any CNAME, without trailing dot.
-fn owner(kind: Challenge, host: &Host, account: &str) -> String {
+pub(in crate::acme) fn owner(kind: Challenge, host: &Host, account: &str) -> String {
     if kind == Challenge::DnsAccount01 {
         format!("_{}._acme-challenge.{host}", account_label(account))
     } else {

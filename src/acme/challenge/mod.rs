@@ -10,11 +10,17 @@ mod http;
 mod persist;
 mod served;
 
+use aws_lc_rs::digest;
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use instant_acme::{AuthorizationHandle, AuthorizationStatus, ChallengeType, Order, OrderStatus};
 
+pub(super) use self::dns::owner;
 use self::dns::{For, Records};
+pub(super) use self::persist::{ENDS_SOON, LABEL as PERSIST_LABEL};
 pub use self::persist::{Found, Persist, Record, Seen, persist_record};
 use self::served::Served;
+pub(super) use self::served::{Reach, rehearse};
+use super::account::Account;
 use super::client::Client;
 use super::dns::Output;
 use super::error::{AcmeError, Class};
@@ -62,15 +68,19 @@ struct Asked {
 }
 
 impl Asked {
-    /// What the CA wants to see for a pending authorization.
-    fn read(kind: Challenge, authorization: AuthorizationHandle<'_>) -> Result<Self, AcmeError> {
+    /// What the CA wants to see for a pending authorization. It names the account's key by its thumbprint (RFC 8555 §8.1);
+    /// the library does not have that key.
+    fn read(
+        kind: Challenge,
+        authorization: AuthorizationHandle<'_>,
+        thumbprint: &str,
+    ) -> Result<Self, AcmeError> {
         // A binding of its own: the challenge borrows it for as long as it lives.
         let mut authorization = authorization;
         let name = authorization.identifier().to_string();
         let challenge = authorization
             .challenge(word(kind))
             .ok_or_else(|| not_offered(kind, &name))?;
-        let answer = challenge.key_authorization();
         let (host, wildcard) = match name.strip_prefix("*.") {
             Some(rest) => (rest, true),
             None => (name.as_str(), false),
@@ -79,13 +89,16 @@ impl Asked {
             let text = format!("the CA wants a proof for `{name}`, which is no host name");
             AcmeError::OrderLost(text)
         })?;
+        let token = challenge.token.clone();
+        let key_authorization = format!("{token}.{thumbprint}");
+        let digest = digest::digest(&digest::SHA256, key_authorization.as_bytes());
         Ok(Self {
             host,
             wildcard,
-            token: challenge.token.clone(),
-            key_authorization: answer.as_str().to_owned(),
-            digest: answer.digest().as_ref().to_vec(),
-            dns_value: answer.dns_value(),
+            token,
+            key_authorization,
+            digest: digest.as_ref().to_vec(),
+            dns_value: BASE64_URL_SAFE_NO_PAD.encode(digest),
         })
     }
 }
@@ -122,17 +135,18 @@ impl<'a> Proof<'a> {
         self.client
     }
 
-    /// Brings the order's authorizations to an end. `account` is the account's URL.
+    /// Brings the order's authorizations to an end. `account` is the one that made the order.
     ///
     /// # Errors
     /// [`AcmeError::Validation`] if the CA did not see what it wanted; any other if it was not asked to look.
     pub(super) async fn prove(
         &mut self,
         order: &mut Order,
-        account: &str,
+        account: &Account,
         out: Output<'_>,
     ) -> Result<(), AcmeError> {
-        let asked = self.asked(order).await?;
+        let asked = self.asked(order, account.thumbprint()).await?;
+        let account = account.id();
         if asked.is_empty() {
             tracing::info!("the CA needs no new proof");
             self.clean(|_| false, out).await;
@@ -198,12 +212,14 @@ impl<'a> Proof<'a> {
     }
 
     /// The names that are to be proven.
-    async fn asked(&self, order: &mut Order) -> Result<Vec<Asked>, AcmeError> {
+    async fn asked(&self, order: &mut Order, thumbprint: &str) -> Result<Vec<Asked>, AcmeError> {
         let kind = self.lineage.challenge;
         let read = async |authorization: AuthorizationHandle<'_>| {
             Ok(match authorization.status {
                 AuthorizationStatus::Valid => Ok(None),
-                AuthorizationStatus::Pending => Asked::read(kind, authorization).map(Some),
+                AuthorizationStatus::Pending => {
+                    Asked::read(kind, authorization, thumbprint).map(Some)
+                }
                 _ => {
                     let name = authorization.identifier();
                     let text = format!("the authorization of `{name}` is over");

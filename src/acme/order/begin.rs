@@ -5,9 +5,10 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
-use instant_acme::{Account, CertificateIdentifier, Identifier, NewOrder, Order, OrderStatus};
+use instant_acme::{CertificateIdentifier, Identifier, NewOrder, Order, OrderStatus};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 
+use super::super::account::Account;
 use super::super::ari;
 use super::super::client::Client;
 use super::super::error::AcmeError;

@@ -92,6 +92,8 @@ pub struct Stored {
     pub meta: Meta,
     /// Others know its key: it is served only until there is another.
     pub compromised: bool,
+    /// Why the generation that `current` names cannot be used, if this is not that one but the newest good one.
+    pub instead_of: Option<String>,
 }
 
 /// What is known of a generation beyond its chain.
@@ -204,7 +206,7 @@ pub struct Proof {
     pub key_authorization: String,
 }
 
-/// Held while an engine works on a lineage; dropping it lets the next one in.
+/// Held while an engine works on a lineage, or while a proxy serves a generation; dropping it ends that.
 pub trait Lock: fmt::Debug + Send + Sync {}
 
 /// Where certificates are kept. All calls block; they belong to the control plane and to the renewal unit.
@@ -261,6 +263,16 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`StoreError`].
     fn lock(&self, lineage: &Host) -> Result<Option<Box<dyn Lock>>, StoreError>;
+
+    /// Whether an engine of this machine is at work on a lineage. Needs the right to read only, and keeps nobody out.
+    fn is_locked(&self, lineage: &Host) -> bool;
+
+    /// The number of the generation that is meant to be served, usable or not.
+    fn current(&self, lineage: &Host) -> Option<u64>;
+
+    /// Says that a generation is served, until the value is dropped or the process ends in any way: it is not removed
+    /// meanwhile, unless it is over. None if it is gone, or if nobody can be told.
+    fn hold(&self, lineage: &Host, generation: u64) -> Option<Box<dyn Lock>>;
 
     /// The order in progress; a half-written one is none.
     ///

@@ -99,8 +99,12 @@ impl<'a> Aftermath<'a> {
     ) -> Verdict {
         let before = Notices::read(self.store, domain);
         let mut notices = before.clone();
-        let mut kinds = Vec::new();
-        let verdict = self.look(domain, &mut notices, &mut kinds, out).await;
+        let mut seen = Vec::new();
+        let verdict = self.look(domain, &mut notices, &mut seen, out).await;
+        // What was seen counts for the state that events tell.
+        if notices != before {
+            notices.write(self.store, domain);
+        }
         let now = UnixTime::now();
         let health = match health::of(self.config, self.store, domain, now) {
             Ok(health) => health,
@@ -109,13 +113,18 @@ impl<'a> Aftermath<'a> {
                 return verdict;
             }
         };
-        kinds.extend(notices.ran(ended.happened, health.near));
-        if notices != before {
+        let looked = notices.clone();
+        // In the order in which it happened.
+        let mut kinds = notices.ran(ended.happened, health.near);
+        kinds.append(&mut seen);
+        if notices != looked {
             notices.write(self.store, domain);
         }
-        for kind in kinds {
-            self.hook.tell(&event(kind, &health, &notices, ended, now));
-        }
+        let events: Vec<Event> = kinds
+            .into_iter()
+            .map(|kind| event(kind, &health, &notices, ended, now))
+            .collect();
+        self.hook.tell(&events);
         verdict
     }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use portico::acme::renew::view;
+use portico::acme::revoke::{By, Target, revoke};
 use portico::acme::schedule::Decision;
 use portico::acme::{RevocationReason, account, ari};
 use portico::cert::store::file::FileStore;
@@ -323,9 +324,14 @@ async fn an_account_is_shown_gets_a_new_key_moves_and_ends() {
     assert_eq!(run(&lab.config, FORCE).await.0, Verdict::Fine);
 
     let leaf = lab.stored().bundle.leaf().unwrap().clone();
+    let target = Target {
+        certificate: &leaf,
+        key: "",
+        reason: &RevocationReason::Superseded,
+    };
     for _ in 0..2 {
-        let revoked = account::revoke(lab.state.path(), &ca, &leaf, RevocationReason::Superseded);
-        revoked.await.unwrap();
+        let revoked = revoke(lab.state.path(), &ca, target, By::Account);
+        assert_eq!(revoked.await.unwrap(), By::Account);
     }
     let revoked = serial(&lab.config);
     lab.forget_pause();

@@ -118,15 +118,16 @@ impl Lab {
             "provider = \"rfc2136\"\ncredentials = \"{}\"",
             credentials.display()
         );
-        let [https, admin] = [(); 2].map(|()| port::local(port::free()));
+        let [https, http, admin] = [(); 3].map(|()| port::local(port::free()));
         let config = format!(
             "domains = {domains:?}\nstate_dir = \"{dir}/state\"\n\
-             [listen]\nhttps = [\"{}\"]\nadmin = \"{}\"\n\
+             [listen]\nhttps = [\"{}\"]\nhttp = [\"{}\"]\nadmin = \"{}\"\n\
              [upstream]\nservers = [\"http://127.0.0.1:9\"]\n\
              [acme]\nemail = \"ops@example.test\"\ndirectory = \"{}\"\nca_file = \"{}\"\n\
              [acme.dns]\n{}\nnameservers = [\"{}\"]\n\
              propagation_timeout = \"5s\"\n",
             https,
+            http,
             admin,
             proxy.directory_url(),
             proxy.ca_file().display(),

@@ -1,6 +1,7 @@
 //! DNS-01 through everything that DNS can be: several name servers, recursors with caches and views of their own, CNAMEs,
 //! delegations, services that fail half-way. The names `case_NN` are those of the list of failure cases in `tests/ACME.md`.
 
+mod agreement;
 pub(super) mod delegation;
 mod digitalocean;
 mod hooks;
