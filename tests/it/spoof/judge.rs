@@ -181,7 +181,7 @@ fn sins(tenant: &str, port: u16, headers: &HeaderMap) -> Vec<Sin> {
         }
         // The edge's own: trailers pass through it in both directions.
         let trailers =
-            (key == "te" && value == "trailers") || (key == "connection" && value == "te");
+            (key == "te" && value == "trailers") || (key == "connection" && value == "TE");
         if HOP_BY_HOP.contains(&key) && !trailers {
             sins.push(Sin::HopByHop);
         }
