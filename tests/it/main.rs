@@ -36,6 +36,7 @@ mod hygiene;
 mod limits;
 mod log;
 mod main_line;
+mod net;
 mod notify;
 mod ops;
 mod reload;
