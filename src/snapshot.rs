@@ -18,6 +18,7 @@ use crate::tenant::directory::Directory;
 use crate::tenant::directory::file::{FileDirectory, FileError};
 use crate::tenant::directory::pattern::Pattern;
 use crate::tenant::resolve::{ApexRule, Resolver, WwwRule};
+use crate::tls::policy::Policies;
 
 /// Why a configuration cannot be put into effect.
 #[derive(Debug, Error)]
@@ -59,6 +60,8 @@ pub struct Snapshot {
     pub via: Via,
     /// Peers whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// What TLS asks of clients, by host.
+    pub tls: Arc<Policies>,
 }
 
 /// `Via` (RFC 9110 §7.6.3).
@@ -73,11 +76,17 @@ pub struct Via {
 }
 
 impl Snapshot {
-    /// Builds the state of generation `generation`. `instance` tells this process from others in `Via`.
+    /// Builds the state of generation `generation`. `instance` tells this process from others in `Via`; `tls` is built
+    /// before, because what stays the same of it outlives a generation.
     ///
     /// # Errors
     /// [`BuildError`]; nothing has changed.
-    pub fn build(config: &Config, generation: u64, instance: &str) -> Result<Self, BuildError> {
+    pub fn build(
+        config: &Config,
+        generation: u64,
+        instance: &str,
+        tls: Arc<Policies>,
+    ) -> Result<Self, BuildError> {
         let directory: Box<dyn Directory> = match &config.tenants.source {
             TenantSource::Pattern => Box::new(Pattern::new(&config.tenants.reserved)),
             TenantSource::File(path) => Box::new(FileDirectory::load(path, &config.domains)?),
@@ -103,6 +112,7 @@ impl Snapshot {
             hsts: hsts(config.http.hsts)?,
             via: Via::new(&config.http.via, instance, config.http.via_on_responses)?,
             trusted_proxies: config.http.trusted_proxies.clone(),
+            tls,
         })
     }
 

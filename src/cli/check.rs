@@ -2,9 +2,12 @@
 //!
 //! Credentials are not read: the user of portico.service, which checks before each start and reload, may not read them.
 
+use std::sync::Arc;
+
 use super::args::ConfigFile;
 use super::{Exit, complain, load, say};
 use crate::snapshot::Snapshot;
+use crate::tls::policy::Policies;
 
 /// Checks the configuration and the tenants it names.
 pub fn check(options: &ConfigFile) -> Exit {
@@ -12,7 +15,14 @@ pub fn check(options: &ConfigFile) -> Exit {
         Ok(config) => config,
         Err(exit) => return exit,
     };
-    match Snapshot::build(&config, 0, "check") {
+    let tls = match Policies::build(&config, &Arc::default(), None) {
+        Ok(tls) => Arc::new(tls),
+        Err(error) => {
+            complain(error);
+            return Exit::Blocked;
+        }
+    };
+    match Snapshot::build(&config, 0, "check", tls) {
         Ok(snapshot) => {
             let domains: Vec<_> = config.domains.iter().map(ToString::to_string).collect();
             let servers: Vec<_> = config

@@ -22,6 +22,7 @@ mod secret;
 mod section;
 mod server;
 mod tenants;
+mod tls;
 mod unknown;
 mod upstream;
 mod value;
@@ -45,6 +46,7 @@ pub use self::reference::{KeyDefault, Row};
 pub use self::secret::{CredentialSource, Credentials, Secret, SecretError};
 pub use self::server::Server;
 pub use self::tenants::{Apex, TenantSource, Tenants, Www};
+pub use self::tls::{ClientAuth, HostPattern, Tls};
 pub use self::upstream::{Upstream, UpstreamAddress};
 use crate::host::Host;
 
@@ -63,6 +65,10 @@ pub struct Config {
     pub acme: Acme,
     /// Certificates for single names, beside those of the base domains. Default: none.
     pub certificates: Vec<Certificate>,
+    /// Handshakes with clients.
+    pub tls: Tls,
+    /// Hosts whose clients must show a certificate. Default: none.
+    pub client_auth: Vec<ClientAuth>,
     /// How a host becomes a tenant.
     pub tenants: Tenants,
     /// Where requests go.

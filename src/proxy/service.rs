@@ -78,7 +78,10 @@ fn route(
     exchange.host = Some(target.authority.host.clone());
     check_port(&target, exchange, https)?;
     if let Some(tls) = &exchange.conn.tls
-        && !tls.served.covers(&target.authority.host)
+        && !(tls.served.covers(&target.authority.host)
+            && snapshot
+                .tls
+                .covers(&target.authority.host, tls.policy.as_ref()))
     {
         return Err(RequestError::Misdirected);
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
 
 use crate::cert::live::Live;
 use crate::host::Host;
@@ -32,29 +31,29 @@ pub async fn serve(
     open: OpenConn,
     stream: TcpStream,
     info: ConnInfo,
-    tls: Option<TlsAcceptor>,
+    https: bool,
     live: Arc<Live>,
 ) {
     let context = Rc::clone(&open.context);
-    let (waits, handshake_timeout) = {
-        let view = context.view();
-        (
-            view.snapshot.client_waits(),
-            view.snapshot.limits.handshake_timeout,
-        )
-    };
+    let view = context.view();
+    let waits = view.snapshot.client_waits();
     let activity = Activity::new(&context.timers, waits);
     let socket = Socket::new(stream, activity.clone());
-    let Some(acceptor) = tls else {
+    if !https {
+        drop(view);
         activity.handshake_done();
         let conn = ClientConn::new(open, info, None, activity);
         return http1::serve(conn, socket).await;
-    };
+    }
+    let policies = Arc::clone(&view.snapshot.tls);
+    let longest = view.snapshot.limits.handshake_timeout;
+    // Before the first wait: settings that a reload has replaced are not to be held by a client that says nothing.
+    drop(view);
     let began = Instant::now();
     let deadline = context.timers.deadline();
-    let accepted = accept::accept(&acceptor, &live, socket, &deadline, handshake_timeout).await;
+    let accepted = accept::accept(&policies, &live, socket, &deadline, longest).await;
     context.timers.recycle(deadline);
-    drop((acceptor, live));
+    drop((policies, live));
     match accepted {
         Ok(Accepted::Validation(name)) => {
             let name = name.as_ref().map(Host::as_str);

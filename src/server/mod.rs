@@ -38,7 +38,7 @@ use crate::proxy::error::LABELS;
 use crate::snapshot::{BuildError, Current, Snapshot};
 use crate::telemetry::access::{AccessLog, AccessSink};
 use crate::telemetry::metrics::{Labels, Metrics};
-use crate::tls::server_config::server_config;
+use crate::tls::policy::{Policies, PolicyError};
 
 /// Files that the process keeps open besides connections: sockets, logs, certificates, the runtime's own.
 const OTHER_FILES: u64 = 256;
@@ -61,8 +61,8 @@ pub enum StartError {
     )]
     AccessLog(#[source] io::Error),
     /// TLS.
-    #[error("cannot set up TLS: {0}")]
-    Tls(#[from] rustls::Error),
+    #[error(transparent)]
+    Tls(#[from] PolicyError),
     /// The system.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -134,8 +134,10 @@ pub fn start(options: Options) -> Result<Running, StartError> {
     } = options;
     let workers = config.server.workers.unwrap_or_else(cores);
     let instance = format!("{:08x}", random() >> 32);
-    let current = Arc::new(Current::new(Snapshot::build(&config, 1, &instance)?));
     let live = Arc::new(Live::default());
+    let tls = Arc::new(Policies::build(&config, &live, None)?);
+    let snapshot = Snapshot::build(&config, 1, &instance, tls)?;
+    let current = Arc::new(Current::new(snapshot));
     let faults = Arc::new(Faults::default());
     let certs = certs.begin(&config, &live, &faults);
     let access_log =
@@ -149,7 +151,6 @@ pub fn start(options: Options) -> Result<Running, StartError> {
     let shared = Shared {
         current: Arc::clone(&current),
         live: Arc::clone(&live),
-        tls: server_config(Arc::clone(&live))?,
         permits: Arc::clone(&permits),
         drain: CancellationToken::new(),
         stop: CancellationToken::new(),
@@ -182,10 +183,17 @@ pub fn start(options: Options) -> Result<Running, StartError> {
         &bound,
         metrics,
         Arc::clone(&current),
-        (live, faults),
+        (Arc::clone(&live), faults),
         Arc::clone(&access_log),
     );
-    let reload = Reload::new(config, config_file, instance, current, permits, certs);
+    let reload = Reload::new(
+        config,
+        config_file,
+        instance,
+        (current, live),
+        permits,
+        certs,
+    );
     Ok(Running {
         shared,
         workers: threads,

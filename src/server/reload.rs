@@ -9,9 +9,11 @@ use thiserror::Error;
 use super::certs::Certs;
 use super::most_connections;
 use crate::cert::lineage::Lineage;
+use crate::cert::live::Live;
 use crate::config::{Config, ConfigError, TenantSource};
 use crate::net::permit::Permits;
 use crate::snapshot::{BuildError, Current, Snapshot};
+use crate::tls::policy::{Policies, PolicyError};
 
 /// Why a reload changed nothing.
 #[derive(Debug, Error)]
@@ -25,6 +27,9 @@ pub enum ReloadError {
     /// What the file names.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// The client CAs.
+    #[error(transparent)]
+    Tls(#[from] PolicyError),
 }
 
 /// Everything that a reload reads and publishes.
@@ -34,6 +39,7 @@ pub struct Reload {
     file: Option<PathBuf>,
     instance: String,
     current: Arc<Current>,
+    live: Arc<Live>,
     permits: Arc<Permits>,
     certs: Option<Certs>,
     tenants_seen: Option<Stamp>,
@@ -68,7 +74,7 @@ impl Reload {
         config: Config,
         file: Option<PathBuf>,
         instance: String,
-        current: Arc<Current>,
+        (current, live): (Arc<Current>, Arc<Live>),
         permits: Arc<Permits>,
         certs: Option<Certs>,
     ) -> Self {
@@ -78,6 +84,7 @@ impl Reload {
             file,
             instance,
             current,
+            live,
             permits,
             certs,
             tenants_seen,
@@ -99,7 +106,9 @@ impl Reload {
         let file = self.file.as_ref().ok_or(ReloadError::NoFile)?;
         let mut config = Config::load(file)?;
         let restart = keep_what_takes_a_restart(&self.config, &mut config);
-        let snapshot = Snapshot::build(&config, self.generation + 1, &self.instance)?;
+        let before = Arc::clone(&self.current.load().tls);
+        let tls = Arc::new(Policies::build(&config, &self.live, Some(&before))?);
+        let snapshot = Snapshot::build(&config, self.generation + 1, &self.instance, tls)?;
         self.generation += 1;
         self.tenants_seen = tenant_file(&config).and_then(Stamp::of);
         self.current.publish(snapshot);
@@ -128,7 +137,8 @@ impl Reload {
         }
         // Noted also if the file is bad, so that one bad file is one line in the log and not one each second.
         self.tenants_seen = stamp;
-        match Snapshot::build(&self.config, self.generation + 1, &self.instance) {
+        let tls = Arc::clone(&self.current.load().tls);
+        match Snapshot::build(&self.config, self.generation + 1, &self.instance, tls) {
             Ok(snapshot) => {
                 self.generation += 1;
                 tracing::info!(

@@ -9,10 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 
-use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{self, Door};
@@ -34,8 +32,6 @@ pub struct Shared {
     pub current: Arc<Current>,
     /// The certificates in service.
     pub live: Arc<Live>,
-    /// The TLS settings.
-    pub tls: Arc<ServerConfig>,
     /// Counts of open connections.
     pub permits: Arc<Permits>,
     /// Cancelled: take no new work.
@@ -170,13 +166,13 @@ impl Take {
             }
         };
         let open = self.context.open(permit);
-        let tls = self
-            .door
-            .https
-            .then(|| TlsAcceptor::from(Arc::clone(&self.shared.tls)));
         let live = Arc::clone(&self.shared.live);
         drop(local::spawn(connection::serve(
-            open, stream, info, tls, live,
+            open,
+            stream,
+            info,
+            self.door.https,
+            live,
         )));
     }
 }

@@ -1,14 +1,19 @@
 //! One handshake, with its deadline.
+//!
+//! The ClientHello is read first and chooses the settings ([`Policies`]), or ends the handshake with the alert that
+//! says why: rustls by itself would send `access_denied` for a name that it has no certificate for.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::server::Acceptor;
 use thiserror::Error;
 use tokio::io::AsyncWriteExt;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
+use super::policy::{Choice, Chosen, Policies, Policy};
 use crate::cert::answers::ACME_TLS;
 use crate::cert::live::{Live, Served};
 use crate::host::Host;
@@ -21,6 +26,10 @@ const SEND_BUFFER: usize = 64 << 10;
 /// Longest wait for the end of TLS to be sent.
 const LONGEST_GOODBYE: Duration = Duration::from_secs(1);
 
+/// The alert `unrecognized_name`, fatal (RFC 6066 §3), as a record of its own: before the first message of the server
+/// alerts are not encrypted (RFC 8446 §5.1).
+const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+
 /// What a finished handshake says.
 #[derive(Debug, Clone)]
 pub struct TlsInfo {
@@ -28,6 +37,8 @@ pub struct TlsInfo {
     pub served: Arc<Served>,
     /// The name that the client asked for.
     pub sni: Option<Host>,
+    /// The policy that the handshake was under; none is the default one.
+    pub policy: Option<Arc<Policy>>,
     /// `TLSv1.3` or `TLSv1.2`.
     pub version: &'static str,
     /// Whether ALPN chose HTTP/2.
@@ -74,47 +85,68 @@ impl TlsError {
 /// # Errors
 /// [`TlsError`]; the socket is closed.
 pub async fn accept(
-    acceptor: &TlsAcceptor,
+    policies: &Policies,
     live: &Live,
     socket: Socket,
     deadline: &Deadline,
     longest: Duration,
 ) -> Result<Accepted, TlsError> {
-    let handshake = acceptor.accept_with(socket, |session| {
-        session.set_buffer_limit(Some(SEND_BUFFER))
-    });
     // Boxed: a handshake's state is large, and the connection's task lives much longer.
-    let stream = match deadline.limit(longest, Box::pin(handshake)).await {
+    let handshake = Box::pin(shake(policies, live, socket));
+    let (stream, chosen) = match deadline.limit(longest, handshake).await {
         None => return Err(TlsError::Timeout),
-        Some(Err(error)) => return Err(TlsError::Failed(error)),
-        Some(Ok(stream)) => Box::new(stream),
+        Some(shaken) => shaken?,
     };
-    if stream.get_ref().1.alpn_protocol() == Some(ACME_TLS) {
+    let stream = Box::new(stream);
+    let Some(chosen) = chosen else {
         return Ok(Accepted::Validation(close(stream, deadline).await));
-    }
+    };
     let session = stream.get_ref().1;
-    let sni = session
-        .server_name()
-        .and_then(|name| Host::parse(name).ok());
-    // The table may have been swapped since the resolver read it; the names of a lineage are the same before and
-    // after a renewal, which is all that is asked of this entry.
-    let served = live
-        .table()
-        .find(sni.as_ref())
-        .map(Arc::clone)
-        .ok_or(TlsError::NoCertificate)?;
     let version = match session.protocol_version() {
         Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
         _ => "TLSv1.2",
     };
     let http2 = session.alpn_protocol() == Some(b"h2");
     let info = TlsInfo {
-        served,
-        sni,
+        served: chosen.served,
+        sni: chosen.sni,
+        policy: chosen.policy,
         version,
         http2,
     };
     Ok(Accepted::Client(stream, info))
+}
+
+/// The whole handshake; nothing is chosen for a CA that validates.
+async fn shake(
+    policies: &Policies,
+    live: &Live,
+    socket: Socket,
+) -> Result<(TlsStream<Socket>, Option<Chosen>), TlsError> {
+    let hello = LazyConfigAcceptor::new(Acceptor::default(), socket);
+    let start = hello.await.map_err(TlsError::Failed)?;
+    let (config, chosen) = match policies.choose(&start.client_hello(), live) {
+        Choice::Serve(config, chosen) => (config, Some(chosen)),
+        Choice::Validate(config) => (config, None),
+        Choice::Unrecognized => {
+            let StartHandshake { mut io, .. } = start;
+            // Who is gone before the alert needs none.
+            drop(io.write_all(&UNRECOGNIZED_NAME).await);
+            drop(io.shutdown().await);
+            return Err(TlsError::NoCertificate);
+        }
+    };
+    let stream = start
+        .into_stream_with(config, |session| {
+            session.set_buffer_limit(Some(SEND_BUFFER));
+        })
+        .await
+        .map_err(TlsError::Failed)?;
+    let validated = stream.get_ref().1.alpn_protocol() == Some(ACME_TLS);
+    if validated != chosen.is_none() {
+        return Err(TlsError::NoCertificate);
+    }
+    Ok((stream, chosen))
 }
 
 /// Ends a validation: no data belongs on it (RFC 8737 §3). Gives back the name that it was about.

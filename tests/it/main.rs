@@ -45,4 +45,5 @@ mod slow;
 mod spoof;
 mod support;
 mod systemd;
+mod tls;
 mod websocket;

@@ -144,7 +144,10 @@ fn portico_toml_shows_every_key_once_with_its_default() {
         assert!(equal, "{key}: {value} is shown, {default} is the default");
         // A key of one provider is commented out, since the sample uses another one.
         assert!(
-            *active || key.starts_with("acme.dns.") || key.starts_with("certificates."),
+            *active
+                || ["acme.dns.", "certificates.", "client_auth."]
+                    .iter()
+                    .any(|it| key.starts_with(it)),
             "{key} is commented out"
         );
     }
@@ -159,8 +162,11 @@ fn commented_keys_of_portico_toml_are_well_formed() {
         if active {
             continue;
         }
-        if key.starts_with("certificates.") {
-            let list = sample.replace("\n# [[certificates]]\n", "\n[[certificates]]\n");
+        if let Some((section @ ("certificates" | "client_auth"), _)) = key.split_once('.') {
+            let list = sample.replace(
+                &format!("\n# [[{section}]]\n"),
+                &format!("\n[[{section}]]\n"),
+            );
             let list = list.replace(&commented, &format!("\n{name} = {value}\n"));
             // One key of the section alone: only that the other is missing may be said.
             let missing = |problem: &Problem| problem.message == "the key is missing";

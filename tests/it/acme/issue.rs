@@ -70,6 +70,8 @@ pub(super) fn config(
             fallback: None,
         },
         certificates: Vec::new(),
+        tls: portico::config::Tls::default(),
+        client_auth: Vec::new(),
         tenants: Tenants::default(),
         upstream: Upstream::default(),
         http: Http::default(),
