@@ -102,7 +102,7 @@ async fn v37_sni_of_every_kind() {
     }
     // Two versions, four names, and openssl's.
     wait::until("the count of refused handshakes", || {
-        let refused = "portico_tls_handshake_failures_total{reason=\"no_certificate\"}";
+        let refused = "portico_tls_handshake_failures_total{class=\"no_certificate\"}";
         (site.portico.metric(refused) >= 9.0).then_some(())
     });
 }
