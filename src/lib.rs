@@ -13,7 +13,7 @@
 //! | 5 | [`proxy`] | the one request path and its protocol adapters |
 //! | 4 | [`snapshot`] | immutable runtime state built from the configuration |
 //! | 3 | [`tls`], [`acme`], [`upstream`] | handshakes; certificates from a CA; app servers |
-//! | 2 | [`net`], [`cert`], [`tenant`] | sockets and limits; certificates at rest and in use; host → tenant |
+//! | 2 | [`net`], [`cert`], [`tenant`], [`pages`] | sockets and limits; certificates at rest and in use; host → tenant; error pages |
 //! | 1 | [`config`] | what the operator wants, as checked values |
 //! | 0 | [`host`], [`clock`], [`units`], [`telemetry`] | names, time, sizes, logs and metrics |
 //!
@@ -45,6 +45,7 @@ pub mod clock;
 pub mod config;
 pub mod host;
 pub mod net;
+pub mod pages;
 pub mod proxy;
 pub mod server;
 pub mod snapshot;

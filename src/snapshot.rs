@@ -13,6 +13,7 @@ use thiserror::Error;
 use crate::config::{Apex, Config, Hsts, Limits, TenantSource, Upstream, Www};
 use crate::host::Host;
 use crate::net::conn::ClientWaits;
+use crate::pages::set::{Pages, PagesError};
 use crate::tenant::TenantId;
 use crate::tenant::directory::Directory;
 use crate::tenant::directory::file::{FileDirectory, FileError};
@@ -26,6 +27,9 @@ pub enum BuildError {
     /// The tenant file.
     #[error(transparent)]
     Tenants(#[from] FileError),
+    /// The page templates.
+    #[error(transparent)]
+    Pages(#[from] PagesError),
     /// The apex tenant's name.
     #[error("not a tenant id: `{0}`\n  hint: `tenants.apex` takes 1 to 63 characters")]
     Apex(String),
@@ -58,6 +62,8 @@ pub struct Snapshot {
     pub hsts: Option<HeaderValue>,
     /// Our names in `Via`.
     pub via: Via,
+    /// What the edge's own answers look like.
+    pub pages: Pages,
     /// Peers whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// What TLS asks of clients, by host.
@@ -111,6 +117,10 @@ impl Snapshot {
             limits: config.limits.clone(),
             hsts: hsts(config.http.hsts)?,
             via: Via::new(&config.http.via, instance, config.http.via_on_responses)?,
+            pages: match &config.pages.dir {
+                Some(dir) => Pages::load(dir)?,
+                None => Pages::built_in()?,
+            },
             trusted_proxies: config.http.trusted_proxies.clone(),
             tls,
         })

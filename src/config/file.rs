@@ -11,8 +11,8 @@ use super::problem::{Flaw, Problem, Problems};
 use super::reader::Reader;
 use super::reference::{self, Row};
 use super::{
-    Acme, CertOrigin, Certificate, ClientAuth, Config, Http, Limits, Listen, Log, Server, Tenants,
-    Tls, Upstream, value,
+    Acme, CertOrigin, Certificate, ClientAuth, Config, Http, Limits, Listen, Log, Pages, Server,
+    Tenants, Tls, Upstream, value,
 };
 use crate::host::Host;
 
@@ -112,6 +112,7 @@ impl Config {
             tenants: Tenants::default(),
             upstream: Upstream::default(),
             http: Http::default(),
+            pages: Pages::default(),
             limits: Limits::default(),
             log: Log::default(),
             server: Server::default(),
@@ -142,6 +143,7 @@ impl Config {
         config.tenants = Tenants::read(reader);
         config.upstream = Upstream::read(reader, &config.listen);
         config.http = Http::read(reader);
+        config.pages = Pages::read(reader);
         config.limits = Limits::read(reader);
         config.log = Log::read(reader);
         config.server = Server::read(reader);

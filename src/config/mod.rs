@@ -15,6 +15,7 @@ mod http;
 mod limits;
 mod listen;
 mod log;
+mod pages;
 mod problem;
 mod reader;
 mod reference;
@@ -41,6 +42,7 @@ pub use self::http::{Hsts, Http};
 pub use self::limits::Limits;
 pub use self::listen::{AdminAddress, Listen};
 pub use self::log::{AccessLog, Log, LogFormat};
+pub use self::pages::Pages;
 pub use self::problem::{Problem, Problems};
 pub use self::reference::{KeyDefault, Row};
 pub use self::secret::{CredentialSource, Credentials, Secret, SecretError};
@@ -75,6 +77,8 @@ pub struct Config {
     pub upstream: Upstream,
     /// What is done to requests and responses.
     pub http: Http,
+    /// What the edge's own answers look like.
+    pub pages: Pages,
     /// Deadlines and caps.
     pub limits: Limits,
     /// Logs.

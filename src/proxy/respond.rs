@@ -6,8 +6,9 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use super::body::ResponseBody;
 use super::error::{Fault, RequestError};
 use super::exchange::Exchange;
-use super::page::{CONTENT_SECURITY_POLICY, Format, Page};
 use crate::host::Host;
+use crate::pages::Page;
+use crate::pages::format::Format;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Protocol;
 
@@ -38,6 +39,7 @@ pub fn error(
     );
     let mut page = Page::new(
         status,
+        error.label(),
         exchange.host.as_ref().map(Host::as_str),
         exchange.request_id.to_str().unwrap_or_default(),
     );
@@ -48,22 +50,23 @@ pub fn error(
     {
         page.text = text;
     }
-    let (content_type, body) = page.render(format);
+    page.retry_after = error.retry_after();
+    let tenant = exchange.tenant.as_ref();
+    let tenant = tenant.and_then(|tenant| tenant.header_value.to_str().ok());
+    let template = snapshot.pages.find(tenant, page.reason, status, format);
+    let body = page.render(template);
     let request_id = exchange.request_id.clone();
     let http2 = exchange.protocol() == Protocol::Http2;
     let mut response = own(status, body, exchange, snapshot);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, content_type);
+    headers.insert(header::CONTENT_TYPE, format.content_type());
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::VARY, HeaderValue::from_static("Accept"));
     headers.insert(X_EDGE_REASON, HeaderValue::from_static(error.label()));
     headers.insert(X_REQUEST_ID, request_id);
     headers.insert(X_ROBOTS_TAG, HeaderValue::from_static("noindex"));
-    if format == Format::Html {
-        headers.insert(
-            header::CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static(CONTENT_SECURITY_POLICY),
-        );
+    if let Some(policy) = template.policy() {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy.clone());
     }
     if let Some(seconds) = error.retry_after() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -14,7 +14,7 @@ use self::source::{modules_used, strip};
 const FLOORS: &[&[&str]] = &[
     &["host", "clock", "units", "telemetry"],
     &["config"],
-    &["net", "cert", "tenant"],
+    &["net", "cert", "tenant", "pages"],
     &["tls", "acme", "policy", "upstream"],
     &["snapshot"],
     &["proxy"],

@@ -1,5 +1,6 @@
 //! From the host of a request to its tenant: what reaches which app, and what never reaches one.
 
+mod looks;
 mod pages;
 mod redirects;
 mod tenant_file;

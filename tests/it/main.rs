@@ -31,6 +31,7 @@ mod demo;
 mod docs;
 mod drain;
 mod early;
+mod hostile;
 mod hosts;
 mod hygiene;
 mod limits;

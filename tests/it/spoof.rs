@@ -3,9 +3,9 @@
 //! Generated requests go through the real proxy to an app that judges each of them. `PORTICO_TEST_SEED` repeats a run.
 
 mod app;
-mod drive;
-mod generate;
-mod judge;
+pub(crate) mod drive;
+pub(crate) mod generate;
+pub(crate) mod judge;
 
 use std::collections::BTreeSet;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -24,7 +24,8 @@ const WANTED: usize = 100_000;
 /// Connections at once, by each protocol.
 const LANES: usize = 4;
 
-fn seed() -> u64 {
+/// The seed of this run, from `PORTICO_TEST_SEED` or the clock; it is printed.
+pub(crate) fn seed() -> u64 {
     let given = std::env::var("PORTICO_TEST_SEED").ok();
     let seed = given.map(|text| text.parse().expect("a number in PORTICO_TEST_SEED"));
     let now = || {

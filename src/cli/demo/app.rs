@@ -27,7 +27,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::received::{Received, joined};
-use crate::proxy::page::Format;
+use crate::pages::format::Format;
 
 /// For the page of [`Received::html`].
 const POLICY: &str = "default-src 'none'; \
@@ -157,7 +157,7 @@ mod tests {
     use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
     use super::*;
-    use crate::proxy::html::style_source;
+    use crate::pages::html::style_source;
 
     /// Runs `client` against the app, then stops it.
     fn with_app(client: impl FnOnce(SocketAddr)) {

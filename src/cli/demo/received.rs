@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{RESERVED, TENANTS, shell_word};
 use crate::host::Authority;
-use crate::proxy::html::{Value, escape, fill, visible};
+use crate::pages::html::{Value, escape, fill, visible};
 
 const TEMPLATE: &str = include_str!("page.html");
 /// The header that carries the tenant.

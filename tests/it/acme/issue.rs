@@ -13,7 +13,7 @@ use portico::cli::cert::{self, Order, Verdict};
 use portico::clock::UnixTime;
 use portico::config::{
     Acme, AcmeRun, CertOrigin, Challenge, Config, DeployProbe, Dns, DnsProvider, Http, Limits,
-    Listen, Log, Server, Tenants, Upstream,
+    Listen, Log, Pages, Server, Tenants, Upstream,
 };
 use portico::host::Host;
 use tempfile::TempDir;
@@ -75,6 +75,7 @@ pub(super) fn config(
         tenants: Tenants::default(),
         upstream: Upstream::default(),
         http: Http::default(),
+        pages: Pages::default(),
         limits: Limits::default(),
         log: Log::default(),
         server: Server::default(),

@@ -1,10 +1,14 @@
 //! The edge's own answers: their form, and what they must carry.
 
+use std::fs;
+use std::path::Path;
+
 use http::StatusCode;
 
 use crate::support::http::{Answer, Protocol};
 use crate::support::origin::Origin;
 use crate::support::site::Site;
+use crate::support::{portico, wait};
 
 async fn page(site: &Site, protocol: Protocol, method: &str, accept: Option<&str>) -> Answer {
     let mut connection = site.edge.connect(protocol, "mail.example.test").await;
@@ -93,4 +97,110 @@ async fn a_page_says_nothing_of_apps_or_tenants() {
             assert!(!all.contains(word), "{word}: {all}");
         }
     }
+}
+
+const TENANTS: &str = "[[tenant]]\nid = \"acme\"\nstate = \"maintenance\"\n\n\
+                       [[tenant]]\nid = \"globex\"\nstate = \"maintenance\"\n";
+
+fn write(folder: &Path, name: &str, text: &str) {
+    let path = folder.join(name);
+    fs::create_dir_all(path.parent().expect("below the folder")).expect("our own folder");
+    fs::write(path, text).expect("our own folder");
+}
+
+/// A site with two tenants under maintenance and templates of its own.
+fn branded(folder: &Path) -> Site {
+    write(folder, "tenants.toml", TENANTS);
+    write(
+        folder,
+        "pages/maintenance.html",
+        "<style>h1 { color: teal }</style><h1>Back in {{retry_after}} s</h1>{{#host}}<p>{{host}}</p>{{/host}}",
+    );
+    write(folder, "pages/404.txt", "nothing at {{host}}\n");
+    write(
+        folder,
+        "pages/tenants/acme/maintenance.html",
+        "<h1>Acme rests ({{reason}}, {{request_id}})</h1>",
+    );
+    write(
+        folder,
+        "pages/tenants/acme/error.json",
+        "{\"error\": \"{{title}}\", \"code\": {{status}}}",
+    );
+    let path = |name: &str| folder.join(name).display().to_string();
+    Site::before(&["127.0.0.1:9"])
+        .set("tenants", "source = \"file\"")
+        .set("tenants", &format!("file = {:?}", path("tenants.toml")))
+        .set("pages", &format!("dir = {:?}", path("pages")))
+        .start()
+}
+
+async fn body(site: &Site, host: &str, accept: &str) -> (Answer, String) {
+    let mut connection = site.edge.connect(Protocol::Http2, host).await;
+    let request = connection.request("GET", "/").header("accept", accept);
+    let answer = request.send().await;
+    let id = answer.header("x-request-id").unwrap_or_default();
+    let text = answer.text().replace(id, "ID");
+    (answer, text)
+}
+
+#[tokio::test]
+async fn operators_bring_pages_of_their_own_for_all_and_for_one_tenant() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = branded(folder.path());
+    for (host, accept, text) in [
+        ("acme", "text/html", "<h1>Acme rests (maintenance, ID)</h1>"),
+        (
+            "acme",
+            "application/json",
+            "{\"error\": \"This site is being worked on\", \"code\": 503}",
+        ),
+        ("mail", "text/plain", "nothing at mail.example.test\n"),
+    ] {
+        let (_, seen) = body(&site, &format!("{host}.example.test"), accept).await;
+        assert_eq!(seen, text, "{host} {accept}");
+    }
+    let (answer, seen) = body(&site, "globex.example.test", "text/html").await;
+    assert!(
+        seen.ends_with("<h1>Back in 60 s</h1><p>globex.example.test</p>"),
+        "{seen}"
+    );
+    assert_eq!(answer.header("retry-after"), Some("60"));
+    let policy = answer.header("content-security-policy").unwrap();
+    assert!(policy.contains("style-src 'sha256-"), "{policy}");
+    // What has no template of its own keeps the built-in one.
+    let (_, seen) = body(&site, "globex.example.test", "text/plain").await;
+    assert!(
+        seen.starts_with("503 This site is being worked on"),
+        "{seen}"
+    );
+}
+
+#[tokio::test]
+async fn a_bad_template_changes_nothing_and_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut site = branded(folder.path());
+    let template = "pages/tenants/acme/maintenance.html";
+    write(folder.path(), template, "<h1>{{titel}}</h1>");
+    site.portico.sighup();
+    site.portico
+        .wait_log("maintenance.html: line 1: there is no value `titel`");
+    let (_, seen) = body(&site, "acme.example.test", "text/html").await;
+    assert!(seen.contains("Acme rests"), "{seen}");
+    let config = site.portico.config_file().display().to_string();
+    let check = portico::portico_cmd(&["check", "--config", &config]);
+    assert!(!check.status.success());
+    let said = String::from_utf8_lossy(&check.stderr).into_owned();
+    assert!(
+        said.contains("`titel`") && said.contains("hint: "),
+        "{said}"
+    );
+
+    write(folder.path(), template, "<h1>{{title}}</h1>");
+    site.portico.sighup();
+    wait::until_async("the mended page", async || {
+        let (_, seen) = body(&site, "acme.example.test", "text/html").await;
+        (seen == "<h1>This site is being worked on</h1>").then_some(())
+    })
+    .await;
 }

@@ -13,15 +13,15 @@ use super::generate::{Case, Random, case};
 use crate::support::wait;
 
 /// Requests on one HTTP/1.1 connection.
-pub(super) const PIPELINED: usize = 60;
+pub(crate) const PIPELINED: usize = 60;
 /// HTTP/2 streams at once.
 const STREAMS: usize = 24;
 
 /// What became of the requests, by status.
-pub(super) type Statuses = BTreeMap<u16, usize>;
+pub(crate) type Statuses = BTreeMap<u16, usize>;
 
 /// The cases of one HTTP/1.1 connection; the last of them may be one to be refused.
-pub(super) fn pipeline(random: &mut Random, first: usize, port: u16, refusals: bool) -> Vec<Case> {
+pub(crate) fn pipeline(random: &mut Random, first: usize, port: u16, refusals: bool) -> Vec<Case> {
     (0..PIPELINED)
         .map(|at| {
             let refused = refusals && at + 1 == PIPELINED;
@@ -31,7 +31,7 @@ pub(super) fn pipeline(random: &mut Random, first: usize, port: u16, refusals: b
 }
 
 /// Sends all `cases` at once and reads all answers.
-pub(super) async fn http1(
+pub(crate) async fn http1(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     cases: Vec<Case>,
     statuses: &mut Statuses,
@@ -118,7 +118,7 @@ fn to_bytes(case: &Case) -> Vec<u8> {
 }
 
 /// Sends `count` cases over one connection, several at a time, for all tenants mixed.
-pub(super) async fn http2(
+pub(crate) async fn http2(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     random: &mut Random,
     count: usize,

@@ -5,10 +5,10 @@ use crate::support::site::DOMAIN;
 
 /// A small generator of numbers (splitmix64): the same seed, the same requests.
 #[derive(Debug, Clone)]
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -20,22 +20,22 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % end as u64).expect("below `end`")
     }
 
-    fn one_in(&mut self, count: usize) -> bool {
+    pub(crate) fn one_in(&mut self, count: usize) -> bool {
         self.below(count) == 0
     }
 
-    fn pick<'t, T>(&mut self, from: &'t [T]) -> &'t T {
+    pub(crate) fn pick<'t, T>(&mut self, from: &'t [T]) -> &'t T {
         &from[self.below(from.len())]
     }
 }
 
 /// One request. Names are spelled for HTTP/1.1; HTTP/2 sends them in lower case.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Case {
+pub(crate) struct Case {
     pub(super) tenant: &'static str,
     pub(super) number: usize,
     pub(super) host: String,

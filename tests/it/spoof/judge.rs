@@ -9,7 +9,7 @@ use http::HeaderMap;
 use crate::support::site::DOMAIN;
 
 /// The tenants that requests are for.
-pub(super) const TENANTS: &[&str] = &[
+pub(crate) const TENANTS: &[&str] = &[
     "acme",
     "globex",
     "initech",

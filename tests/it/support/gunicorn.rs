@@ -14,6 +14,8 @@ use super::{port, probe, program};
 pub(crate) struct GunicornBuilder {
     worker: String,
     keep_alive: u32,
+    app: &'static str,
+    ready: &'static str,
     args: Vec<String>,
 }
 
@@ -21,6 +23,12 @@ impl GunicornBuilder {
     /// Seconds to keep an idle connection (`sync` workers never keep one).
     pub(crate) fn keep_alive(mut self, seconds: u32) -> Self {
         self.keep_alive = seconds;
+        self
+    }
+
+    /// Another application than the one of `app.py`; it is ready when `path` answers 200.
+    pub(crate) fn app(mut self, app: &'static str, path: &'static str) -> Self {
+        (self.app, self.ready) = (app, path);
         self
     }
 
@@ -33,12 +41,16 @@ impl GunicornBuilder {
     /// Starts it on a free port.
     pub(crate) fn tcp(self) -> Gunicorn {
         let address = port::local(port::free());
-        self.start(address.to_string(), move |_| probe::get(address, "/"))
+        let ready = self.ready;
+        self.start(address.to_string(), move |_| probe::get(address, ready))
     }
 
     /// Starts it on a Unix socket.
     pub(crate) fn unix(self) -> Gunicorn {
-        self.start("unix:".to_owned(), |socket| probe::get_unix(socket, "/"))
+        let ready = self.ready;
+        self.start("unix:".to_owned(), move |socket| {
+            probe::get_unix(socket, ready)
+        })
     }
 
     fn start(
@@ -61,7 +73,7 @@ impl GunicornBuilder {
             "4",
         ]);
         command.args(["--no-control-socket", "--worker-tmp-dir", "/dev/shm"]);
-        command.args(self.args).arg("app:application");
+        command.args(self.args).arg(self.app);
         command
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .current_dir(folder.path());
@@ -91,6 +103,8 @@ impl Gunicorn {
         GunicornBuilder {
             worker: class.to_owned(),
             keep_alive: 2,
+            app: "app:application",
+            ready: "/",
             args: Vec::new(),
         }
     }

@@ -32,6 +32,7 @@ pub(crate) mod raw_origin;
 pub(crate) mod site;
 pub(crate) mod tls;
 pub(crate) mod unbound;
+pub(crate) mod uvicorn;
 pub(crate) mod wait;
 pub(crate) mod web_service;
 pub(crate) mod websocket;

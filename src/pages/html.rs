@@ -60,7 +60,7 @@ pub fn visible(text: &str) -> String {
         .collect()
 }
 
-fn escape_into(page: &mut String, text: &str) {
+pub(super) fn escape_into(page: &mut String, text: &str) {
     for char in text.chars() {
         match char {
             '&' => page.push_str("&amp;"),

@@ -6,7 +6,7 @@ use std::iter;
 use http::{HeaderValue, Method};
 
 /// The shape of a page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
     /// A page for browsers.
     Html,
@@ -91,7 +91,8 @@ impl Format {
     }
 
     /// The value of `Content-Type`.
-    pub(super) fn content_type(self) -> HeaderValue {
+    #[must_use]
+    pub fn content_type(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::Html => "text/html; charset=utf-8",
             Self::Json => "application/problem+json",

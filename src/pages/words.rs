@@ -5,9 +5,12 @@
 
 use http::StatusCode;
 
-/// Title and advice for a status.
+/// Title and advice for a status, or for a state of the site that says more than its status.
 #[must_use]
-pub fn words(status: StatusCode) -> (&'static str, &'static str) {
+pub fn words(status: StatusCode, reason: &str) -> (&'static str, &'static str) {
+    if let Some(&(_, title, text)) = STATES.iter().find(|(state, ..)| *state == reason) {
+        return (title, text);
+    }
     let code = status.as_u16();
     let known = WORDS.iter().find(|(known, ..)| *known == code);
     match known {
@@ -100,7 +103,7 @@ const WORDS: &[(u16, &str, &str)] = &[
     (
         503,
         "The site is not available right now",
-        "It may be busy or under maintenance. Please try again in a minute.",
+        "It may be busy or starting up. Please try again in a minute.",
     ),
     (
         504,
@@ -112,6 +115,20 @@ const WORDS: &[(u16, &str, &str)] = &[
         508,
         "This request goes round in a circle",
         "The site is set up to send it back to itself. Only its owner can correct that.",
+    ),
+];
+
+/// By the label of the access log.
+const STATES: &[(&str, &str, &str)] = &[
+    (
+        "maintenance",
+        "This site is being worked on",
+        "It will be back soon. Please try again in a few minutes.",
+    ),
+    (
+        "pending",
+        "This site is being set up",
+        "It will be here in a moment. Please try again in a minute.",
     ),
 ];
 
@@ -139,17 +156,18 @@ mod tests {
             508,
         ];
         for code in sent {
-            let own = words(StatusCode::from_u16(code).unwrap());
+            let own = words(StatusCode::from_u16(code).unwrap(), "");
             assert!(own != CLIENT && own != SERVER, "{code}");
         }
-        assert_eq!(words(StatusCode::INTERNAL_SERVER_ERROR), SERVER);
-        assert_eq!(words(StatusCode::IM_A_TEAPOT), CLIENT);
+        assert_eq!(words(StatusCode::INTERNAL_SERVER_ERROR, ""), SERVER);
+        assert_eq!(words(StatusCode::IM_A_TEAPOT, ""), CLIENT);
     }
 
     #[test]
     fn titles_have_no_full_stop_and_texts_have_one() {
         let all = WORDS.iter().map(|&(_, title, text)| (title, text));
-        for (title, text) in all.chain([CLIENT, SERVER]) {
+        let states = STATES.iter().map(|&(_, title, text)| (title, text));
+        for (title, text) in all.chain(states).chain([CLIENT, SERVER]) {
             assert!(!title.ends_with('.') && text.ends_with('.'), "{title}");
             assert!(!text.contains("  "), "{text}");
         }

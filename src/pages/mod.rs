@@ -1,29 +1,23 @@
-//! The edge's own answers: one page, as HTML, as problem details or as plain text.
+//! The edge's own answers: one page, as HTML, as problem details (RFC 9457) or as plain text, from templates.
 //!
 //! A [`Page`] is what a visitor may know: what happened, what they can do, the name they asked for and
-//! the id of the request. It has no field for a tenant, an upstream server or an error, so it cannot
-//! reveal one. Whoever sends a page also sends `Cache-Control: no-store`, `Vary: Accept` and, with HTML,
-//! [`CONTENT_SECURITY_POLICY`]. Host and request id may be whatever a client sent: they are shown as
-//! text, shortened, without control characters.
+//! the id of the request. It has no field for an upstream server or an error, so it cannot
+//! reveal one. Whoever sends a page also sends `Cache-Control: no-store`, `Vary: Accept` and, with HTML, the
+//! template's policy. Host and request id may be whatever a client sent: they are shown as
+//! text, shortened, without control characters. [`Pages`] finds the template: the operator's or the built-in one.
 
-mod format;
-mod words;
+pub mod format;
+pub mod html;
+pub mod set;
+pub mod template;
+pub mod words;
 
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode};
-use serde::Serialize;
+use http::StatusCode;
 
-pub use self::format::Format;
-pub use self::words::words;
-use super::html::{Value, escape, fill, visible};
-
-/// Lets an HTML page use its own style sheet, by hash, and the empty icon that keeps browsers from asking
-/// for `/favicon.ico`; nothing else.
-pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
-    style-src 'sha256-HdZZS5pOkt6TAoqpgyH288+Q8FUeL3Qng/9DhdxECfE='; img-src data:; \
-    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
-const TEMPLATE: &str = include_str!("page.html");
+use self::html::visible;
+use self::template::{NAMES, Template, Values};
+use self::words::words;
 
 /// Longest host or request id that is shown, in characters. No real host name is longer.
 const SHOWN: usize = 253;
@@ -33,6 +27,8 @@ const SHOWN: usize = 253;
 pub struct Page<'a> {
     /// The status of the answer.
     pub status: StatusCode,
+    /// The label of the access log, as in `maintenance`.
+    pub reason: &'a str,
     /// What happened, in a few words, without a full stop.
     pub title: &'a str,
     /// What the visitor can do, in a sentence or two.
@@ -41,114 +37,61 @@ pub struct Page<'a> {
     pub host: Option<&'a str>,
     /// The id under which the access log has this request; empty if there is none.
     pub request_id: &'a str,
+    /// Seconds until another try makes sense, as in `Retry-After`.
+    pub retry_after: Option<u32>,
 }
 
 impl<'a> Page<'a> {
-    /// A page with the usual words for `status`. Other words are put into `title` and `text`.
+    /// A page with the usual words for `status` and `reason`. Other words are put into `title` and `text`.
     #[must_use]
-    pub fn new(status: StatusCode, host: Option<&'a str>, request_id: &'a str) -> Self {
-        let (title, text) = words(status);
+    pub fn new(
+        status: StatusCode,
+        reason: &'a str,
+        host: Option<&'a str>,
+        request_id: &'a str,
+    ) -> Self {
+        let (title, text) = words(status, reason);
         Self {
             status,
+            reason,
             title,
             text,
             host,
             request_id,
+            retry_after: None,
         }
     }
 
-    /// The `Content-Type` and the body. The answer to HEAD has the same head.
+    /// The page by `template`. The answer to HEAD has the same head.
     #[must_use]
-    pub fn render(&self, format: Format) -> (HeaderValue, Bytes) {
-        let body = match format {
-            Format::Html => self.html(),
-            Format::Json => self.json(),
-            Format::Text => self.plain(),
-        };
-        (format.content_type(), Bytes::from(body))
-    }
-
-    fn html(&self) -> String {
-        let host = self
-            .host
-            .map(|host| format!("<p class=\"host\">{}</p>\n", escape(&shorten(host))));
-        let request = (!self.request_id.is_empty()).then(|| {
-            let id = escape(&shorten(self.request_id));
-            format!("<footer>Request number <code>{id}</code></footer>\n")
-        });
-        // An empty reference is the address of the page itself, asked for with GET.
-        let again = if self.is_worth_repeating() {
-            "<p><a class=\"again\" href=\"\">Try again</a></p>\n"
-        } else {
-            ""
-        };
+    pub fn render(&self, template: &Template) -> Bytes {
+        let host = self.host.map(shorten).unwrap_or_default();
+        let request_id = shorten(self.request_id);
+        let retry_after = self.retry_after.map(|seconds| seconds.to_string());
         let side = if self.status.is_server_error() {
             "server"
         } else {
             "client"
         };
-        fill(
-            TEMPLATE,
-            &[
-                ("side", Value::Text(side)),
-                ("status", Value::Text(self.status.as_str())),
-                ("title", Value::Text(self.title)),
-                ("text", Value::Text(self.text)),
-                ("host", Value::Html(host.as_deref().unwrap_or_default())),
-                ("again", Value::Html(again)),
-                (
-                    "request",
-                    Value::Html(request.as_deref().unwrap_or_default()),
-                ),
-            ],
-        )
-    }
-
-    fn json(&self) -> String {
-        /// RFC 9457 §3.1, and two members of our own (§3.2).
-        #[derive(Serialize)]
-        struct Problem<'a> {
-            r#type: &'static str,
-            title: &'a str,
-            status: u16,
-            detail: String,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            host: Option<String>,
-            #[serde(skip_serializing_if = "String::is_empty")]
-            request_id: String,
-        }
-        let problem = Problem {
-            r#type: "about:blank",
-            // With `about:blank` the title is the status's own phrase (RFC 9457 §4.2.1).
-            title: self.status.canonical_reason().unwrap_or(self.title),
-            status: self.status.as_u16(),
-            detail: format!("{}. {}", self.title, self.text),
-            host: self.host.map(shorten),
-            request_id: shorten(self.request_id),
+        let value = |name: &&str| match *name {
+            "status" => self.status.as_str(),
+            "reason" => self.reason,
+            // The status's own phrase: with `about:blank` it is the title of problem details (RFC 9457 §4.2.1).
+            "phrase" => self.status.canonical_reason().unwrap_or(self.title),
+            "title" => self.title,
+            "text" => self.text,
+            "host" => &host,
+            "request_id" => &request_id,
+            "retry_after" => retry_after.as_deref().unwrap_or_default(),
+            "again" if self.is_worth_repeating() => "yes",
+            "side" => side,
+            _ => "",
         };
-        // A struct of texts and one number always has a JSON form.
-        let mut json = serde_json::to_string(&problem).unwrap_or_default();
-        json.push('\n');
-        json
-    }
-
-    fn plain(&self) -> String {
-        let mut lines = format!(
-            "{} {}\n\n{}\n",
-            self.status.as_str(),
-            visible(self.title),
-            visible(self.text)
-        );
-        if self.host.is_some() || !self.request_id.is_empty() {
-            lines.push('\n');
+        let mut values: Values<'_> = [""; NAMES.len()];
+        for (slot, name) in values.iter_mut().zip(NAMES) {
+            *slot = value(name);
         }
-        if let Some(host) = self.host {
-            lines.push_str(&format!("host: {}\n", shorten(host)));
-        }
-        if !self.request_id.is_empty() {
-            lines.push_str(&format!("request number: {}\n", shorten(self.request_id)));
-        }
-        lines
+        Bytes::from(template.render(&values))
     }
 
     /// Whether the same request may well succeed in a minute.
@@ -163,13 +106,16 @@ fn shorten(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::format::Format;
+    use super::set::Pages;
     use super::*;
-    use crate::proxy::html::style_source;
 
+    /// The page by the built-in template, with its `Content-Type`.
     fn render(page: &Page<'_>, format: Format) -> (String, String) {
-        let (content_type, body) = page.render(format);
+        let pages = Pages::built_in().unwrap();
+        let body = page.render(pages.find(None, page.reason, page.status, format));
         (
-            content_type.to_str().unwrap().to_owned(),
+            format.content_type().to_str().unwrap().to_owned(),
             String::from_utf8(body.to_vec()).unwrap(),
         )
     }
@@ -177,7 +123,7 @@ mod tests {
     #[test]
     fn html_is_complete_and_needs_nothing_else() {
         for status in (400..600).map(|code| StatusCode::from_u16(code).unwrap()) {
-            let page = Page::new(status, Some("nope.example.com"), "0193-abc");
+            let page = Page::new(status, "", Some("nope.example.com"), "0193-abc");
             let (content_type, html) = render(&page, Format::Html);
             assert_eq!(content_type, "text/html; charset=utf-8");
             assert!(!html.contains("{{") && !html.contains("}}"), "{status}");
@@ -199,7 +145,7 @@ mod tests {
 
     #[test]
     fn leaves_out_what_is_not_known() {
-        let page = Page::new(StatusCode::NOT_FOUND, None, "");
+        let page = Page::new(StatusCode::NOT_FOUND, "", None, "");
         let (_, html) = render(&page, Format::Html);
         assert!(!html.contains("<footer>") && !html.contains("class=\"host\""));
         let (_, json) = render(&page, Format::Json);
@@ -221,7 +167,7 @@ mod tests {
             (429, true),
             (503, true),
         ] {
-            let page = Page::new(StatusCode::from_u16(code).unwrap(), None, "r");
+            let page = Page::new(StatusCode::from_u16(code).unwrap(), "", None, "r");
             assert_eq!(
                 render(&page, Format::Html).1.contains("Try again</a>"),
                 offered,
@@ -234,7 +180,7 @@ mod tests {
     fn host_and_request_id_cannot_become_markup_or_terminal_commands() {
         let attack =
             "\"'><script>alert(1)</script>&amp;{{text}}<!--\x1b]0;x\x07\r\nSet-Cookie: a\u{202e}";
-        let mut page = Page::new(StatusCode::BAD_REQUEST, Some(attack), attack);
+        let mut page = Page::new(StatusCode::BAD_REQUEST, "", Some(attack), attack);
         (page.title, page.text) = (attack, attack);
         let (_, html) = render(&page, Format::Html);
         assert!(!html.contains("<script") && !html.contains("<!--"));
@@ -257,7 +203,7 @@ mod tests {
     #[test]
     fn long_values_are_cut() {
         let long = "é".repeat(100_000);
-        let page = Page::new(StatusCode::NOT_FOUND, Some(&long), &long);
+        let page = Page::new(StatusCode::NOT_FOUND, "", Some(&long), &long);
         for format in [Format::Html, Format::Json, Format::Text] {
             assert!(render(&page, format).1.len() < 8 << 10);
         }
@@ -265,7 +211,12 @@ mod tests {
 
     #[test]
     fn json_is_problem_details() {
-        let page = Page::new(StatusCode::MISDIRECTED_REQUEST, Some("a.example.com"), "r1");
+        let page = Page::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "",
+            Some("a.example.com"),
+            "r1",
+        );
         let (content_type, json) = render(&page, Format::Json);
         assert_eq!(content_type, "application/problem+json");
         let problem: serde_json::Value = serde_json::from_str(&json).unwrap();
@@ -279,15 +230,6 @@ mod tests {
                 "host": "a.example.com",
                 "request_id": "r1",
             })
-        );
-    }
-
-    #[test]
-    fn the_policy_allows_exactly_the_style_sheet_of_the_template() {
-        let source = style_source(TEMPLATE);
-        assert!(
-            CONTENT_SECURITY_POLICY.contains(&source),
-            "the policy needs {source}"
         );
     }
 }
