@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use http::{HeaderName, HeaderValue};
-use ipnet::IpNet;
 use thiserror::Error;
 
 use crate::config::{Apex, Config, Hsts, Limits, TenantSource, Upstream, Www};
 use crate::host::Host;
+use crate::net::access::{Access, Networks};
 use crate::net::conn::ClientWaits;
 use crate::pages::set::{Pages, PagesError};
 use crate::tenant::TenantId;
@@ -65,7 +65,9 @@ pub struct Snapshot {
     /// What the edge's own answers look like.
     pub pages: Pages,
     /// Peers whose forwarding headers are believed.
-    pub trusted_proxies: Vec<IpNet>,
+    pub trusted_proxies: Networks,
+    /// Which addresses may come.
+    pub access: Access,
     /// What TLS asks of clients, by host.
     pub tls: Arc<Policies>,
 }
@@ -121,7 +123,8 @@ impl Snapshot {
                 Some(dir) => Pages::load(dir)?,
                 None => Pages::built_in()?,
             },
-            trusted_proxies: config.http.trusted_proxies.clone(),
+            trusted_proxies: Networks::new(&config.http.trusted_proxies),
+            access: Access::new(&config.access.allow, &config.access.deny),
             tls,
         })
     }

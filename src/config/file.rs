@@ -11,8 +11,8 @@ use super::problem::{Flaw, Problem, Problems};
 use super::reader::Reader;
 use super::reference::{self, Row};
 use super::{
-    Acme, CertOrigin, Certificate, ClientAuth, Config, Http, Limits, Listen, Log, Pages, Server,
-    Tenants, Tls, Upstream, value,
+    AccessLists, Acme, CertOrigin, Certificate, ClientAuth, Config, Http, Limits, Listen, Log,
+    Pages, Server, Tenants, Tls, Upstream, value,
 };
 use crate::host::Host;
 
@@ -113,6 +113,7 @@ impl Config {
             upstream: Upstream::default(),
             http: Http::default(),
             pages: Pages::default(),
+            access: AccessLists::default(),
             limits: Limits::default(),
             log: Log::default(),
             server: Server::default(),
@@ -144,6 +145,7 @@ impl Config {
         config.upstream = Upstream::read(reader, &config.listen);
         config.http = Http::read(reader);
         config.pages = Pages::read(reader);
+        config.access = AccessLists::read(reader);
         config.limits = Limits::read(reader);
         config.log = Log::read(reader);
         config.server = Server::read(reader);

@@ -6,6 +6,7 @@
 //! credential files that it names. What a [`Config`] says has been checked for shape; whether an address can be bound
 //! or a directory written is found out by the floors above.
 
+mod access;
 mod acme;
 mod certificates;
 mod dns;
@@ -33,6 +34,7 @@ mod tests;
 
 use std::path::PathBuf;
 
+pub use self::access::AccessLists;
 pub use self::acme::{Acme, AcmeRun, Ca, DeployProbe, Eab};
 pub use self::certificates::{Certificate, Challenge};
 pub use self::dns::{Client as DnsClient, Dns, DnsProvider, SERVICES, Service, Tested, Values};
@@ -79,6 +81,8 @@ pub struct Config {
     pub http: Http,
     /// What the edge's own answers look like.
     pub pages: Pages,
+    /// Which addresses may come.
+    pub access: AccessLists,
     /// Deadlines and caps.
     pub limits: Limits,
     /// Logs.

@@ -20,6 +20,8 @@ use crate::config::UpstreamAddress;
 use crate::host::Host;
 use crate::net::deadline::{Ticks, Timers};
 use crate::net::permit::Permit;
+use crate::net::pressure::Pressure;
+use crate::net::turns::Turns;
 use crate::snapshot::{Current, Snapshot};
 use crate::telemetry::access::AccessWriter;
 use crate::telemetry::metrics::Shard;
@@ -37,6 +39,10 @@ pub struct Context {
     pub log: RefCell<AccessWriter>,
     /// Counters.
     pub metrics: Shard,
+    /// Turns of handshakes.
+    pub turns: Turns,
+    /// Whether memory runs short.
+    pub pressure: Pressure,
     current: Arc<Current>,
     live: Arc<Live>,
     view: RefCell<Rc<View>>,
@@ -54,7 +60,8 @@ pub struct Context {
 pub struct OpenConn {
     /// The worker's part.
     pub context: Rc<Context>,
-    _permit: Permit,
+    /// Counts it, and whom it is from.
+    pub permit: Permit,
 }
 
 /// A snapshot with this worker's connections to its servers.
@@ -75,6 +82,7 @@ impl Context {
         log: AccessWriter,
         metrics: Shard,
         seed: u64,
+        pressure: Pressure,
     ) -> Rc<Self> {
         let timers = Timers::default();
         let mut pools = HashMap::new();
@@ -83,6 +91,8 @@ impl Context {
             timers,
             log: RefCell::new(log),
             metrics,
+            turns: Turns::default(),
+            pressure,
             current,
             live,
             view: RefCell::new(Rc::new(view)),
@@ -120,7 +130,7 @@ impl Context {
         self.metrics.connection_opened();
         OpenConn {
             context: Rc::clone(self),
-            _permit: permit,
+            permit,
         }
     }
 

@@ -63,6 +63,12 @@ pub enum RequestError {
     /// The tenant is gone.
     #[error("the tenant is gone")]
     Deleted,
+    /// A trusted proxy names a client whom `[access]` does not let in.
+    #[error("this client is not let in")]
+    Forbidden,
+    /// Memory runs short.
+    #[error("the edge is overloaded")]
+    Overloaded,
     /// Our own name stands in `Via`.
     #[error("the request has passed this proxy before")]
     Loop,
@@ -100,6 +106,8 @@ impl RequestError {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyStalled => StatusCode::REQUEST_TIMEOUT,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::UnknownTenant => StatusCode::NOT_FOUND,
             Self::Suspended => StatusCode::PAYMENT_REQUIRED,
             Self::Pending | Self::Maintenance => StatusCode::SERVICE_UNAVAILABLE,
@@ -132,6 +140,8 @@ impl RequestError {
             Self::BodyTooLarge => "body-too-large",
             Self::BodyStalled => "body-stalled",
             Self::Misdirected => "misdirected",
+            Self::Forbidden => "forbidden",
+            Self::Overloaded => "overloaded",
             Self::UnknownTenant => "unknown-tenant",
             Self::Suspended => "suspended",
             Self::Pending => "pending",
@@ -164,6 +174,8 @@ impl RequestError {
             | Self::BodyTooLarge
             | Self::BodyStalled
             | Self::Misdirected
+            | Self::Forbidden
+            | Self::Overloaded
             | Self::UnknownTenant
             | Self::Suspended
             | Self::Pending
@@ -187,8 +199,10 @@ impl RequestError {
             | Self::TargetTooLong
             | Self::BodyTooLarge
             | Self::BodyStalled
+            | Self::Overloaded
             | Self::Method => true,
             Self::Misdirected
+            | Self::Forbidden
             | Self::UnknownTenant
             | Self::Suspended
             | Self::Pending
@@ -205,6 +219,7 @@ impl RequestError {
     pub fn retry_after(&self) -> Option<u32> {
         match self {
             Self::Pending | Self::Upstream(SendError::Connect { .. }) => Some(5),
+            Self::Overloaded => Some(10),
             Self::Maintenance => Some(60),
             _ => None,
         }
@@ -223,10 +238,12 @@ pub const LABELS: &[&str] = &[
     "client-gone",
     "deleted",
     "expectation",
+    "forbidden",
     "loop",
     "maintenance",
     "method",
     "misdirected",
+    "overloaded",
     "pending",
     "suspended",
     "target-too-long",

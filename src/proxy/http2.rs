@@ -229,7 +229,7 @@ where
     let mut http = pin!(http);
     let mut closing = false;
     poll_fn(|cx| {
-        if conn.context.is_draining() && !closing {
+        if (conn.context.is_draining() || conn.is_spent()) && !closing {
             closing = true;
             http.as_mut().graceful_shutdown();
         }

@@ -4,6 +4,7 @@
 //! snapshot, and never sees files, ACME or sockets.
 
 pub mod body;
+pub mod client_address;
 pub mod context;
 pub mod error;
 pub mod exchange;
@@ -11,6 +12,7 @@ pub mod headers;
 pub mod http1;
 pub mod http2;
 pub mod managed;
+mod pace;
 pub mod respond;
 pub mod service;
 pub mod target;

@@ -8,6 +8,7 @@ pub mod admin;
 pub mod certs;
 pub mod connection;
 pub mod control;
+pub mod memory;
 pub mod reload;
 pub mod renewals;
 pub mod status;
@@ -32,8 +33,10 @@ use self::worker::{Own, REFUSED, Shared, Socket};
 use crate::cert::lineage::Lineage;
 use crate::cert::live::{Live, Table};
 use crate::config::{AccessLog as AccessLogSetting, Config};
+use crate::net::access::Networks;
 use crate::net::listener::{self, ListenError};
 use crate::net::permit::Permits;
+use crate::net::pressure::Pressure;
 use crate::proxy::error::LABELS;
 use crate::snapshot::{BuildError, Current, Snapshot};
 use crate::telemetry::access::{AccessLog, AccessSink};
@@ -152,6 +155,8 @@ pub fn start(options: Options) -> Result<Running, StartError> {
         current: Arc::clone(&current),
         live: Arc::clone(&live),
         permits: Arc::clone(&permits),
+        pressure: Pressure::default(),
+        proxy_protocol: Arc::new(Networks::new(&config.listen.proxy_protocol)),
         drain: CancellationToken::new(),
         stop: CancellationToken::new(),
     };

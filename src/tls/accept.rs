@@ -4,6 +4,7 @@
 //! says why: rustls by itself would send `access_denied` for a name that it has no certificate for.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::cert::live::{Live, Served};
 use crate::host::Host;
 use crate::net::deadline::Deadline;
 use crate::net::socket::Socket;
+use crate::net::turns::{Busy, Turns};
 
 /// Most plaintext that waits encrypted for a slow client before writers are told to wait, in bytes.
 const SEND_BUFFER: usize = 64 << 10;
@@ -66,6 +68,9 @@ pub enum TlsError {
     /// No certificate covers the name.
     #[error("no certificate covers the name that the client asked for")]
     NoCertificate,
+    /// Too many handshakes wait for their turn.
+    #[error("too many handshakes wait for their turn; see `limits.handshakes`")]
+    Busy,
 }
 
 impl TlsError {
@@ -76,8 +81,20 @@ impl TlsError {
             Self::Timeout => "timeout",
             Self::Failed(_) => "failed",
             Self::NoCertificate => "no_certificate",
+            Self::Busy => "busy",
         }
     }
+}
+
+/// Where handshakes wait for the processor.
+#[derive(Debug, Clone, Copy)]
+pub struct Gate<'t> {
+    /// The worker's turns.
+    pub turns: &'t Turns,
+    /// Who asks.
+    pub client: IpAddr,
+    /// How many may wait.
+    pub most: usize,
 }
 
 /// Does the handshake on `socket`.
@@ -88,11 +105,12 @@ pub async fn accept(
     policies: &Policies,
     live: &Live,
     socket: Socket,
+    gate: Gate<'_>,
     deadline: &Deadline,
     longest: Duration,
 ) -> Result<Accepted, TlsError> {
     // Boxed: a handshake's state is large, and the connection's task lives much longer.
-    let handshake = Box::pin(shake(policies, live, socket));
+    let handshake = Box::pin(shake(policies, live, socket, gate));
     let (stream, chosen) = match deadline.limit(longest, handshake).await {
         None => return Err(TlsError::Timeout),
         Some(shaken) => shaken?,
@@ -122,6 +140,7 @@ async fn shake(
     policies: &Policies,
     live: &Live,
     socket: Socket,
+    gate: Gate<'_>,
 ) -> Result<(TlsStream<Socket>, Option<Chosen>), TlsError> {
     let hello = LazyConfigAcceptor::new(Acceptor::default(), socket);
     let start = hello.await.map_err(TlsError::Failed)?;
@@ -136,12 +155,14 @@ async fn shake(
             return Err(TlsError::NoCertificate);
         }
     };
-    let stream = start
-        .into_stream_with(config, |session| {
-            session.set_buffer_limit(Some(SEND_BUFFER));
-        })
-        .await
-        .map_err(TlsError::Failed)?;
+    let turn = gate.turns.take(gate.client, gate.most).await;
+    let turn = turn.map_err(|Busy| TlsError::Busy)?;
+    // Here is nearly all of a handshake's computing; what comes after mostly waits for the client.
+    let stream = start.into_stream_with(config, |session| {
+        session.set_buffer_limit(Some(SEND_BUFFER));
+    });
+    turn.end().await;
+    let stream = stream.await.map_err(TlsError::Failed)?;
     let validated = stream.get_ref().1.alpn_protocol() == Some(ACME_TLS);
     if validated != chosen.is_none() {
         return Err(TlsError::NoCertificate);

@@ -76,6 +76,7 @@ pub(super) fn config(
         upstream: Upstream::default(),
         http: Http::default(),
         pages: Pages::default(),
+        access: portico::config::AccessLists::default(),
         limits: Limits::default(),
         log: Log::default(),
         server: Server::default(),
