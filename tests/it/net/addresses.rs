@@ -130,3 +130,58 @@ async fn a_client_behind_a_trusted_proxy_is_judged_by_its_own_address() {
         assert_eq!(connection.request("GET", "/").send().await.status, 403);
     }
 }
+
+#[tokio::test]
+async fn m44_no_spelling_of_forwarded_names_a_client() {
+    let origin = Origin::hello();
+    for proxies in ["trusted_proxies = []", TRUSTED] {
+        let site = Site::before(&[origin.address()])
+            .set("http", proxies)
+            .start();
+        for protocol in Protocol::BOTH {
+            for value in [
+                "for=192.0.2.43",
+                "For=\"[2001:db8:cafe::17]:4711\"",
+                "for=192.0.2.60;proto=http;by=203.0.113.43",
+                "for=_hidden, for=\"_SEVKISEK\"",
+                "for=unknown;host=evil.test",
+            ] {
+                let before = origin.requests().len();
+                let mut connection = site.edge.connect(protocol, "acme.example.test").await;
+                let request = connection.request("GET", "/").header("forwarded", value);
+                assert_eq!(request.send().await.status, 200);
+                let seen = &origin.requests()[before];
+                // Ours are X-Forwarded-...; a second language for the same would be a second truth.
+                assert!(seen.all("forwarded").is_empty());
+                assert_eq!(seen.one("x-real-ip"), "127.0.0.1");
+                assert_eq!(seen.one("x-forwarded-for"), "127.0.0.1");
+                assert_eq!(seen.one("x-forwarded-proto"), "https");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn m43_hsts_is_never_said_in_plain_text() {
+    let origin = Origin::hello();
+    let site = Site::before(&[origin.address()]).start();
+    let name = "strict-transport-security";
+    for (host, status) in [
+        ("acme.example.test", 308),
+        ("unknown.test", 404),
+        ("a b", 400),
+    ] {
+        let mut raw = crate::support::raw::Raw::plain(site.portico.http_port()).await;
+        let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let answer = raw.write(head).await.response().await.unwrap();
+        assert_eq!(
+            (answer.status, answer.header(name)),
+            (status, None),
+            "{host}"
+        );
+    }
+    for protocol in Protocol::BOTH {
+        let answer = site.edge.get(protocol, "acme.example.test", "/").await;
+        assert!(answer.header(name).is_some());
+    }
+}
