@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use http::{HeaderName, HeaderValue};
-use ipnet::IpNet;
 use thiserror::Error;
 
 use crate::config::{Apex, Config, Hsts, Limits, TenantSource, Www};
 use crate::host::Host;
+use crate::net::access::{Access, Networks};
 use crate::net::conn::ClientWaits;
 use crate::pages::set::{Pages, PagesError};
 use crate::tenant::TenantId;
@@ -19,6 +19,7 @@ use crate::tenant::directory::Directory;
 use crate::tenant::directory::file::{FileDirectory, FileError};
 use crate::tenant::directory::pattern::Pattern;
 use crate::tenant::resolve::{ApexRule, Resolver, WwwRule};
+use crate::tls::policy::Policies;
 use crate::upstream::Registry;
 use crate::upstream::spec::{APP, Spec};
 use crate::upstream::tls::TlsSetupError;
@@ -70,7 +71,11 @@ pub struct Snapshot {
     /// What the edge's own answers look like.
     pub pages: Pages,
     /// Peers whose forwarding headers are believed.
-    pub trusted_proxies: Vec<IpNet>,
+    pub trusted_proxies: Networks,
+    /// Which addresses may come.
+    pub access: Access,
+    /// What TLS asks of clients, by host.
+    pub tls: Arc<Policies>,
 }
 
 /// `Via` (RFC 9110 §7.6.3).
@@ -86,7 +91,8 @@ pub struct Via {
 
 impl Snapshot {
     /// Builds the state of generation `generation`. `instance` tells this process from others in `Via`; `registry`
-    /// has what is known of app servers already.
+    /// has what is known of app servers already; `tls` is built before, because what stays the same of it outlives a
+    /// generation.
     ///
     /// # Errors
     /// [`BuildError`]; nothing has changed.
@@ -95,6 +101,7 @@ impl Snapshot {
         generation: u64,
         instance: &str,
         registry: &Registry,
+        tls: Arc<Policies>,
     ) -> Result<Self, BuildError> {
         let directory: Box<dyn Directory> = match &config.tenants.source {
             TenantSource::Pattern => Box::new(Pattern::new(&config.tenants.reserved)),
@@ -129,7 +136,9 @@ impl Snapshot {
                 Some(dir) => Pages::load(dir)?,
                 None => Pages::built_in()?,
             },
-            trusted_proxies: config.http.trusted_proxies.clone(),
+            trusted_proxies: Networks::new(&config.http.trusted_proxies),
+            access: Access::new(&config.access.allow, &config.access.deny),
+            tls,
         })
     }
 

@@ -2,9 +2,12 @@
 //!
 //! Credentials are not read: the user of portico.service, which checks before each start and reload, may not read them.
 
+use std::sync::Arc;
+
 use super::args::ConfigFile;
 use super::{Exit, complain, load, say};
 use crate::snapshot::Snapshot;
+use crate::tls::policy::Policies;
 use crate::upstream::Registry;
 
 /// Checks the configuration and the tenants it names.
@@ -13,7 +16,14 @@ pub fn check(options: &ConfigFile) -> Exit {
         Ok(config) => config,
         Err(exit) => return exit,
     };
-    match Snapshot::build(&config, 0, "check", &Registry::default()) {
+    let tls = match Policies::build(&config, &Arc::default(), None) {
+        Ok(tls) => Arc::new(tls),
+        Err(error) => {
+            complain(error);
+            return Exit::Blocked;
+        }
+    };
+    match Snapshot::build(&config, 0, "check", &Registry::default(), tls) {
         Ok(snapshot) => {
             let domains: Vec<_> = config.domains.iter().map(ToString::to_string).collect();
             let servers: Vec<_> = config

@@ -11,8 +11,8 @@ use super::problem::{Flaw, Problem, Problems};
 use super::reader::Reader;
 use super::reference::{self, Row};
 use super::{
-    Acme, CertOrigin, Certificate, Config, Http, Limits, Listen, Log, Pages, Server, Tenants,
-    Upstream, value,
+    AccessLists, Acme, CertOrigin, Certificate, ClientAuth, Config, Http, Limits, Listen, Log,
+    Pages, Server, Tenants, Tls, Upstream, value,
 };
 use crate::host::Host;
 
@@ -107,10 +107,13 @@ impl Config {
             listen: Listen::default(),
             acme: Acme::default(),
             certificates: Vec::new(),
+            tls: Tls::default(),
+            client_auth: Vec::new(),
             tenants: Tenants::default(),
             upstream: Upstream::default(),
             http: Http::default(),
             pages: Pages::default(),
+            access: AccessLists::default(),
             limits: Limits::default(),
             log: Log::default(),
             server: Server::default(),
@@ -136,10 +139,13 @@ impl Config {
         config.acme = Acme::read(reader, &config.certs);
         config.certificates = Certificate::read_all(reader, &config);
         config.certs.read_files(reader);
+        config.tls = Tls::read(reader);
+        config.client_auth = ClientAuth::read_all(reader, &config);
         config.tenants = Tenants::read(reader);
         config.upstream = Upstream::read(reader, &config.listen);
         config.http = Http::read(reader);
         config.pages = Pages::read(reader);
+        config.access = AccessLists::read(reader);
         config.limits = Limits::read(reader);
         config.log = Log::read(reader);
         config.server = Server::read(reader);

@@ -1,7 +1,6 @@
 //! `[http]`: what is done to requests and responses.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -90,7 +89,7 @@ impl Http {
             "trusted_proxies",
             &mut http.trusted_proxies,
             "Networks whose `X-Forwarded-*` headers are believed (a load balancer in front)",
-            network,
+            value::trusted_network,
         );
         section.text(
             "via",
@@ -128,31 +127,6 @@ impl fmt::Display for Hsts {
             Self::MaxAge { age, .. } => f.write_str(&format_duration(*age)),
         }
     }
-}
-
-/// A network, or one address.
-fn network(text: &str) -> Result<IpNet, Flaw> {
-    let address = text.parse::<IpAddr>().map(IpNet::from);
-    let Ok(network) = address.or_else(|_not_one| text.parse::<IpNet>()) else {
-        return Err(Flaw::new(
-            "not a network",
-            "write an address or a network, as in `10.0.0.0/8` or `fd00::/8`",
-        ));
-    };
-    if network != network.trunc() {
-        return Err(Flaw::new(
-            "not a network but an address in one",
-            format!("write `{}`", network.trunc()),
-        ));
-    }
-    if network.prefix_len() == 0 {
-        // Whoever is trusted names the client's address: with everybody trusted, every limit by address falls.
-        return Err(Flaw::new(
-            "this trusts every client",
-            "name the addresses of the load balancer",
-        ));
-    }
-    Ok(network)
 }
 
 /// A pseudonym: one token (RFC 9110 §7.6.3), which is what a header name is too.

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::reader::Reader;
+use super::section::Section;
 use super::value::TIMEOUT;
 use crate::units::ByteSize;
 
@@ -14,6 +15,16 @@ pub struct Limits {
     pub connections: Option<usize>,
     /// Client connections at once from one address (/64 for IPv6). 0 is no limit. Default 256.
     pub connections_per_address: usize,
+    /// Requests on one connection, after which it is closed in good order. 0 is no limit, the default.
+    pub requests_per_connection: u32,
+    /// TLS handshakes of each worker that may wait for their turn at the processor; more are refused. Default 2048.
+    pub handshakes: usize,
+    /// Memory of this process beyond which requests get 503. Default: none, 80 % of what the machine or the control
+    /// group has.
+    pub memory: Option<ByteSize>,
+    /// Least rate of a request's body, in bytes for each second spent waiting for the client. 0 is no limit.
+    /// Default `64B`.
+    pub body_rate: ByteSize,
     /// Longest TLS handshake. Default `10s`.
     pub handshake_timeout: Duration,
     /// Longest wait for a whole request head once its first byte, or the connection, is there. Default `10s`.
@@ -40,6 +51,10 @@ impl Default for Limits {
         Self {
             connections: None,
             connections_per_address: 256,
+            requests_per_connection: 0,
+            handshakes: 2048,
+            memory: None,
+            body_rate: ByteSize(64),
             handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
@@ -70,12 +85,7 @@ impl Limits {
             ),
             ..Self::default()
         };
-        section.number(
-            "connections_per_address",
-            &mut limits.connections_per_address,
-            0..=10_000_000,
-            "Client connections at once from one address (/64 for IPv6); 0 is no limit",
-        );
+        limits.read_load(&mut section);
         for (name, slot, meaning) in [
             (
                 "handshake_timeout",
@@ -130,5 +140,39 @@ impl Limits {
             "HTTP/2 streams at once on one connection",
         );
         limits
+    }
+
+    /// How much of what there may be, before the deadlines.
+    fn read_load(&mut self, section: &mut Section<'_, '_>) {
+        section.number(
+            "connections_per_address",
+            &mut self.connections_per_address,
+            0..=10_000_000,
+            "Client connections at once from one address (/64 for IPv6); 0 is no limit",
+        );
+        section.number(
+            "requests_per_connection",
+            &mut self.requests_per_connection,
+            0..=1_000_000_000,
+            "Requests on one connection before it is closed in good order; 0 is no limit",
+        );
+        section.number(
+            "handshakes",
+            &mut self.handshakes,
+            8..=1_000_000,
+            "TLS handshakes of each worker that may wait for their turn at the processor; more are refused",
+        );
+        self.memory = section.maybe_size(
+            "memory",
+            "80 % of what the machine or the control group has",
+            ByteSize(16 << 20)..=ByteSize(1 << 50),
+            "Memory of this process beyond which requests get 503 instead of an answer",
+        );
+        section.size(
+            "body_rate",
+            &mut self.body_rate,
+            ByteSize(0)..=ByteSize(1 << 20),
+            "Least rate of a request's body, in bytes for each second of waiting for the client; `0B` is no limit",
+        );
     }
 }

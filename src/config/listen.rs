@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
+
 use super::problem::Flaw;
 use super::reader::Reader;
 use super::value;
@@ -17,6 +19,9 @@ pub struct Listen {
     pub http: Vec<SocketAddr>,
     /// Health, metrics and status. Default `127.0.0.1:9180`.
     pub admin: AdminAddress,
+    /// Networks whose connections to both kinds of listeners begin with a header of the PROXY protocol, version 1 or 2.
+    /// Default: none. From elsewhere the header is not looked for, so there it is a malformed request.
+    pub proxy_protocol: Vec<IpNet>,
     /// The port that clients see, if it differs from the listener's (behind NAT or a port forward). Default: none,
     /// each listener's own.
     pub public_port: Option<u16>,
@@ -39,6 +44,7 @@ impl Default for Listen {
             https: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 443))],
             http: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 80))],
             admin: AdminAddress::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 9180))),
+            proxy_protocol: Vec::new(),
             public_port: None,
         }
     }
@@ -72,6 +78,12 @@ impl Listen {
                 AdminAddress::Tcp(address) => free(address, &taken).map(AdminAddress::Tcp),
                 other => Ok(other),
             },
+        );
+        section.list(
+            "proxy_protocol",
+            &mut listen.proxy_protocol,
+            "Networks of load balancers whose connections must begin with a PROXY protocol header (version 1 or 2)",
+            value::trusted_network,
         );
         listen.public_port = section.maybe_number(
             "public_port",

@@ -6,6 +6,7 @@
 //! credential files that it names. What a [`Config`] says has been checked for shape; whether an address can be bound
 //! or a directory written is found out by the floors above.
 
+mod access;
 mod acme;
 mod certificates;
 mod dns;
@@ -23,6 +24,7 @@ mod secret;
 mod section;
 mod server;
 mod tenants;
+mod tls;
 mod unknown;
 mod upstream;
 mod value;
@@ -32,6 +34,7 @@ mod tests;
 
 use std::path::PathBuf;
 
+pub use self::access::AccessLists;
 pub use self::acme::{Acme, AcmeRun, Ca, DeployProbe, Eab};
 pub use self::certificates::{Certificate, Challenge};
 pub use self::dns::{Client as DnsClient, Dns, DnsProvider, SERVICES, Service, Tested, Values};
@@ -47,6 +50,7 @@ pub use self::reference::{KeyDefault, Row};
 pub use self::secret::{CredentialSource, Credentials, Secret, SecretError};
 pub use self::server::Server;
 pub use self::tenants::{Apex, TenantSource, Tenants, Www};
+pub use self::tls::{ClientAuth, HostPattern, Tls};
 pub use self::upstream::{
     Probe, Transport, Upstream, UpstreamAddress, UpstreamServer, UpstreamTls,
 };
@@ -67,6 +71,10 @@ pub struct Config {
     pub acme: Acme,
     /// Certificates for single names, beside those of the base domains. Default: none.
     pub certificates: Vec<Certificate>,
+    /// Handshakes with clients.
+    pub tls: Tls,
+    /// Hosts whose clients must show a certificate. Default: none.
+    pub client_auth: Vec<ClientAuth>,
     /// How a host becomes a tenant.
     pub tenants: Tenants,
     /// Where requests go.
@@ -75,6 +83,8 @@ pub struct Config {
     pub http: Http,
     /// What the edge's own answers look like.
     pub pages: Pages,
+    /// Which addresses may come.
+    pub access: AccessLists,
     /// Deadlines and caps.
     pub limits: Limits,
     /// Logs.

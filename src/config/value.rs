@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use toml::de::DeValue;
 
 use super::problem::Flaw;
@@ -179,6 +180,37 @@ pub(super) fn shown(value: &DeValue<'_>) -> Option<String> {
         DeValue::Datetime(time) => Some(time.to_string()),
         DeValue::Array(_) | DeValue::Table(_) => None,
     }
+}
+
+/// A network, or one address.
+pub(super) fn network(text: &str) -> Result<IpNet, Flaw> {
+    let address = text.parse::<IpAddr>().map(IpNet::from);
+    let Ok(network) = address.or_else(|_not_one| text.parse::<IpNet>()) else {
+        return Err(Flaw::new(
+            "not a network",
+            "write an address or a network, as in `10.0.0.0/8` or `fd00::/8`",
+        ));
+    };
+    if network != network.trunc() {
+        return Err(Flaw::new(
+            "not a network but an address in one",
+            format!("write `{}`", network.trunc()),
+        ));
+    }
+    Ok(network)
+}
+
+/// A network whose word on clients' addresses is taken.
+pub(super) fn trusted_network(text: &str) -> Result<IpNet, Flaw> {
+    let network = network(text)?;
+    if network.prefix_len() == 0 {
+        // Whoever is trusted names the client's address: with everybody trusted, every limit by address falls.
+        return Err(Flaw::new(
+            "this trusts every client",
+            "name the addresses of the load balancer",
+        ));
+    }
+    Ok(network)
 }
 
 /// A text, cut off where it is very long.

@@ -40,6 +40,13 @@ pub struct ConnInfo {
 }
 
 impl ConnInfo {
+    /// The same facts of the client that a trusted proxy has named.
+    #[must_use]
+    pub fn proxied(mut self, client: IpAddr) -> Self {
+        self.client = client.to_canonical();
+        self
+    }
+
     /// The facts of a connection from `peer` to a listener that clients know under `public_port`.
     #[must_use]
     pub fn new(peer: SocketAddr, public_port: u16, https_port: u16) -> Self {

@@ -4,6 +4,7 @@
 //! Nothing here knows TLS, HTTP or tenants.
 
 pub mod accept;
+pub mod access;
 pub mod conn;
 pub mod cork;
 pub mod deadline;
@@ -11,4 +12,7 @@ pub mod deadline;
 pub mod listener;
 pub mod local;
 pub mod permit;
+pub mod pressure;
+pub mod proxy_header;
 pub mod socket;
+pub mod turns;

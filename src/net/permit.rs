@@ -58,30 +58,30 @@ impl Permits {
     /// # Errors
     /// [`Refused`] names the limit.
     pub fn acquire(self: &Arc<Self>, client: IpAddr) -> Result<Permit, Refused> {
+        let mut permit = self.acquire_nameless()?;
+        permit.count(client)?;
+        Ok(permit)
+    }
+
+    /// Takes a permit for a connection of a proxy: its own address stands for many clients and is not counted.
+    ///
+    /// # Errors
+    /// [`Refused::Total`].
+    pub fn acquire_nameless(self: &Arc<Self>) -> Result<Permit, Refused> {
         let most = self.most.load(Ordering::Relaxed);
         if self.open.fetch_add(1, Ordering::Relaxed) >= most && most != 0 {
             self.open.fetch_sub(1, Ordering::Relaxed);
             return Err(Refused::Total);
         }
-        let key = network(client);
-        let most = self.most_per_address.load(Ordering::Relaxed);
-        let mut count = self.by_address.entry(key).or_insert(0);
-        if *count >= most && most != 0 {
-            drop(count);
-            self.open.fetch_sub(1, Ordering::Relaxed);
-            return Err(Refused::Address);
-        }
-        *count += 1;
-        drop(count);
         Ok(Permit {
             permits: Arc::clone(self),
-            key,
+            key: None,
         })
     }
 }
 
 /// The unit that one client is counted by: the address, or the /64 network for IPv6, which one client has whole.
-fn network(client: IpAddr) -> IpAddr {
+pub(super) fn network(client: IpAddr) -> IpAddr {
     match client {
         IpAddr::V4(_) => client,
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(
@@ -94,13 +94,34 @@ fn network(client: IpAddr) -> IpAddr {
 #[derive(Debug)]
 pub struct Permit {
     permits: Arc<Permits>,
-    key: IpAddr,
+    key: Option<IpAddr>,
+}
+
+impl Permit {
+    /// Counts the connection to `client`, once its proxy has named it.
+    ///
+    /// # Errors
+    /// [`Refused::Address`].
+    pub fn count(&mut self, client: IpAddr) -> Result<(), Refused> {
+        let key = network(client);
+        let most = self.permits.most_per_address.load(Ordering::Relaxed);
+        let mut count = self.permits.by_address.entry(key).or_insert(0);
+        if *count >= most && most != 0 {
+            return Err(Refused::Address);
+        }
+        *count += 1;
+        drop(count);
+        self.key = Some(key);
+        Ok(())
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         self.permits.open.fetch_sub(1, Ordering::Relaxed);
-        if let Entry::Occupied(mut entry) = self.permits.by_address.entry(self.key) {
+        if let Some(key) = self.key
+            && let Entry::Occupied(mut entry) = self.permits.by_address.entry(key)
+        {
             *entry.get_mut() -= 1;
             if *entry.get() == 0 {
                 entry.remove();

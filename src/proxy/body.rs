@@ -18,6 +18,7 @@ use thiserror::Error;
 use super::exchange::Exchange;
 use super::inbound::Inbound;
 use super::managed::{Class, classify};
+use super::pace::Pace;
 use super::upgrade::StreamTunnel;
 use crate::net::conn::Activity;
 use crate::net::deadline::{Deadline, TICK, Ticks, Timers};
@@ -117,6 +118,7 @@ struct Streaming {
     left: Option<u64>,
     stall: Deadline,
     longest_stall: Duration,
+    pace: Pace,
     /// The wait for the app's answer; it begins anew with each piece that the app takes.
     answer: Deadline,
     longest_answer: Duration,
@@ -138,6 +140,8 @@ pub struct UploadRules<'a> {
     pub most: Option<u64>,
     /// Longest wait for the next bytes.
     pub longest_stall: Duration,
+    /// Least bytes for each second of waiting; 0 is no limit.
+    pub least_rate: u64,
     /// The wait for the app's answer.
     pub answer: Deadline,
     /// How long that one is.
@@ -163,6 +167,7 @@ impl RequestBody {
             left: rules.most,
             stall: rules.timers.deadline(),
             longest_stall: rules.longest_stall,
+            pace: Pace::new(rules.least_rate, rules.longest_stall),
             answer: rules.answer,
             longest_answer: rules.longest_answer,
             timers: rules.timers.clone(),
@@ -188,6 +193,7 @@ impl Streaming {
         let Poll::Ready(frame) = polled else {
             if !self.stall.is_armed() && !self.stall.has_fired() {
                 self.stall.arm(self.longest_stall);
+                self.pace.wait(self.timers.ticks().now());
             }
             ready!(self.stall.poll_fired(task));
             if let Some(left) = self.upload.patience(self.timers.ticks()) {
@@ -198,6 +204,7 @@ impl Streaming {
         };
         self.stall.disarm();
         self.upload.note_piece(self.timers.ticks());
+        self.pace.resume(self.timers.ticks().now());
         if !self.upload.answered.get() && self.answer.is_armed() {
             self.answer.arm(self.longest_answer);
         }
@@ -211,6 +218,10 @@ impl Streaming {
                 Ok(data) => {
                     let size = data.len() as u64;
                     self.bytes.set(self.bytes.get() + size);
+                    // After the answer has begun it may be a conversation, in which silence is no attack.
+                    if self.pace.is_too_slow(size) && !self.upload.answered.get() {
+                        return self.fail(Failure::Stalled, BodyError::Stalled);
+                    }
                     if let Some(left) = &mut self.left {
                         match left.checked_sub(size) {
                             Some(rest) => *left = rest,

@@ -20,6 +20,8 @@ use crate::clock::{UnixMillis, UnixTime};
 use crate::host::Host;
 use crate::net::deadline::{Ticks, Timers};
 use crate::net::permit::Permit;
+use crate::net::pressure::Pressure;
+use crate::net::turns::Turns;
 use crate::snapshot::{Current, Snapshot};
 use crate::telemetry::access::AccessWriter;
 use crate::telemetry::metrics::Shard;
@@ -37,6 +39,10 @@ pub struct Context {
     pub log: RefCell<AccessWriter>,
     /// Counters.
     pub metrics: Shard,
+    /// Turns of handshakes.
+    pub turns: Turns,
+    /// Whether memory runs short.
+    pub pressure: Pressure,
     current: Arc<Current>,
     live: Arc<Live>,
     view: RefCell<Rc<View>>,
@@ -55,7 +61,8 @@ pub struct Context {
 pub struct OpenConn {
     /// The worker's part.
     pub context: Rc<Context>,
-    _permit: Permit,
+    /// Counts it, and whom it is from.
+    pub permit: Permit,
 }
 
 /// A snapshot with this worker's connections to its servers.
@@ -76,6 +83,7 @@ impl Context {
         log: AccessWriter,
         metrics: Shard,
         seed: u64,
+        pressure: Pressure,
     ) -> Rc<Self> {
         let timers = Timers::default();
         let upstreams = Upstreams::new(timers.clone(), seed);
@@ -84,6 +92,8 @@ impl Context {
             timers,
             log: RefCell::new(log),
             metrics,
+            turns: Turns::default(),
+            pressure,
             current,
             live,
             view: RefCell::new(Rc::new(view)),
@@ -122,7 +132,7 @@ impl Context {
         self.metrics.connection_opened();
         OpenConn {
             context: Rc::clone(self),
-            _permit: permit,
+            permit,
         }
     }
 

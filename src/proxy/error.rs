@@ -70,6 +70,12 @@ pub enum RequestError {
     /// The tenant is gone.
     #[error("the tenant is gone")]
     Deleted,
+    /// A trusted proxy names a client whom `[access]` does not let in.
+    #[error("this client is not let in")]
+    Forbidden,
+    /// Memory runs short.
+    #[error("the edge is overloaded")]
+    Overloaded,
     /// Our own name stands in `Via`.
     #[error("the request has passed this proxy before")]
     Loop,
@@ -112,6 +118,8 @@ impl RequestError {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyStalled => StatusCode::REQUEST_TIMEOUT,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::UnknownTenant => StatusCode::NOT_FOUND,
             Self::Suspended => StatusCode::PAYMENT_REQUIRED,
             Self::Pending | Self::Maintenance => StatusCode::SERVICE_UNAVAILABLE,
@@ -154,6 +162,8 @@ impl RequestError {
             Self::BodyTooLarge => "body-too-large",
             Self::BodyStalled => "body-stalled",
             Self::Misdirected => "misdirected",
+            Self::Forbidden => "forbidden",
+            Self::Overloaded => "overloaded",
             Self::UnknownTenant => "unknown-tenant",
             Self::Suspended => "suspended",
             Self::Pending => "pending",
@@ -196,6 +206,8 @@ impl RequestError {
             | Self::BodyTooLarge
             | Self::BodyStalled
             | Self::Misdirected
+            | Self::Forbidden
+            | Self::Overloaded
             | Self::UnknownTenant
             | Self::Suspended
             | Self::Pending
@@ -222,8 +234,10 @@ impl RequestError {
             | Self::TargetTooLong
             | Self::BodyTooLarge
             | Self::BodyStalled
+            | Self::Overloaded
             | Self::Method => true,
             Self::Misdirected
+            | Self::Forbidden
             | Self::UnknownTenant
             | Self::Suspended
             | Self::Pending
@@ -248,6 +262,7 @@ impl RequestError {
                 | SendError::QueueFull
                 | SendError::QueueTimeout,
             ) => Some(5),
+            Self::Overloaded => Some(10),
             Self::Maintenance => Some(60),
             _ => None,
         }
@@ -267,11 +282,13 @@ pub const LABELS: &[&str] = &[
     "client-gone",
     "deleted",
     "expectation",
+    "forbidden",
     "head-too-large",
     "loop",
     "maintenance",
     "method",
     "misdirected",
+    "overloaded",
     "pending",
     "suspended",
     "target-too-long",

@@ -5,6 +5,7 @@
 //! connection that it may be idle. No path can leave that out.
 
 use std::cell::Cell;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -38,6 +39,9 @@ pub struct ClientConn {
     /// What the tap of an HTTP/1.1 connection has to say.
     pub notes: Arc<Notes>,
     heads: Cell<u64>,
+    /// Requests so far.
+    pub requests: Cell<u32>,
+    most_requests: u32,
     _open: OpenConn,
 }
 
@@ -60,6 +64,8 @@ impl ClientConn {
             client,
             notes: Arc::default(),
             heads: Cell::new(0),
+            requests: Cell::new(0),
+            most_requests: open.context.view().snapshot.limits.requests_per_connection,
             _open: open,
         })
     }
@@ -71,11 +77,21 @@ impl ClientConn {
     }
 }
 
+impl ClientConn {
+    /// Whether it has had as many requests as one connection may have.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        self.most_requests != 0 && self.requests.get() >= self.most_requests
+    }
+}
+
 /// One request and what becomes of it.
 #[derive(Debug)]
 pub struct Exchange {
     /// The connection it came on.
     pub conn: Rc<ClientConn>,
+    /// Behind a trusted proxy: whom it is from and the proxies that passed it on, the nearest last. Otherwise empty.
+    pub chain: Vec<IpAddr>,
     /// The id that app and log know it by.
     pub request_id: HeaderValue,
     /// The host, once known to be valid.
@@ -107,7 +123,9 @@ impl Exchange {
     #[must_use]
     pub fn begin(conn: Rc<ClientConn>, head: &request::Parts) -> Box<Self> {
         conn.activity.exchange_began();
+        conn.requests.set(conn.requests.get().saturating_add(1));
         Box::new(Self {
+            chain: Vec::new(),
             request_id: conn.context.request_id(),
             host: None,
             tenant: None,
@@ -129,6 +147,12 @@ impl Exchange {
             started: Instant::now(),
             conn,
         })
+    }
+
+    /// Whom the request is from: the connection's client, or the one that a trusted proxy names.
+    #[must_use]
+    pub fn client(&self) -> IpAddr {
+        self.chain.first().copied().unwrap_or(self.conn.info.client)
     }
 
     /// The request's method.
@@ -168,7 +192,7 @@ impl Drop for Exchange {
             let tls = self.conn.tls.as_ref();
             log.write(&AccessRecord {
                 started: UnixMillis(UnixMillis::now().0.saturating_sub(duration_us / 1000)),
-                client: self.conn.info.client,
+                client: self.client(),
                 tenant: self.tenant.as_ref().map(|tenant| tenant.id.as_str()),
                 host: self.host.as_ref().map(Host::as_str),
                 method: self.method.as_str(),

@@ -8,13 +8,13 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use super::client_address::X_FORWARDED_FOR;
 use super::error::RequestError;
 use super::managed;
 use crate::host::Authority;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Protocol;
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -56,10 +56,10 @@ pub struct Facts<'a> {
     pub port: u16,
     /// The tenant, as the app is told it. Every request that goes to the app has one.
     pub tenant: Option<&'a HeaderValue>,
-    /// The other end of the connection.
-    pub peer: IpAddr,
-    /// The same, as a header value.
+    /// The client of the connection.
     pub client: &'a HeaderValue,
+    /// Behind a trusted proxy: the client of the request and the proxies, the nearest last. Otherwise empty.
+    pub chain: &'a [IpAddr],
     /// The request's id.
     pub request_id: &'a HeaderValue,
 }
@@ -72,11 +72,7 @@ pub struct Facts<'a> {
 pub fn to_upstream(headers: &mut HeaderMap, facts: &Facts<'_>) -> Result<(), RequestError> {
     let snapshot = facts.snapshot;
     refuse_loop(headers, &snapshot.via.pseudonym)?;
-    let trusted = snapshot
-        .trusted_proxies
-        .iter()
-        .any(|network| network.contains(&facts.peer));
-    let chain = trusted.then(|| Forwarded::read(headers));
+    let said = (!facts.chain.is_empty()).then(|| Forwarded::read(headers));
     let trailers = takes_trailers(headers);
     remove_nominated(headers, &snapshot.tenant_header, true)?;
     for name in &HOP_BY_HOP {
@@ -101,11 +97,13 @@ pub fn to_upstream(headers: &mut HeaderMap, facts: &Facts<'_>) -> Result<(), Req
         X_FORWARDED_PROTO,
         HeaderValue::from_static(if facts.https { "https" } else { "http" }),
     );
-    headers.insert(X_REAL_IP, facts.client.clone());
-    headers.insert(X_FORWARDED_FOR, facts.client.clone());
     headers.insert(X_REQUEST_ID, facts.request_id.clone());
-    if let Some(chain) = chain {
-        chain.restore(headers, facts.client);
+    match said {
+        Some(said) => said.restore(headers, facts.chain),
+        None => {
+            headers.insert(X_REAL_IP, facts.client.clone());
+            headers.insert(X_FORWARDED_FOR, facts.client.clone());
+        }
     }
     headers.append(header::VIA, via(snapshot, facts.protocol));
     if let Some(tenant) = facts.tenant {
@@ -289,44 +287,37 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// What a trusted proxy in front of us said of the client.
+/// What a trusted proxy in front of us said of the request.
 struct Forwarded {
-    addresses: Option<Vec<u8>>,
     proto: Option<HeaderValue>,
     request_id: Option<HeaderValue>,
 }
 
 impl Forwarded {
     fn read(headers: &HeaderMap) -> Self {
-        let mut addresses: Option<Vec<u8>> = None;
-        for line in headers.get_all(X_FORWARDED_FOR) {
-            match &mut addresses {
-                None => addresses = Some(line.as_bytes().to_vec()),
-                Some(all) => {
-                    all.extend_from_slice(b", ");
-                    all.extend_from_slice(line.as_bytes());
-                }
-            }
-        }
         let single = |name: &HeaderName| {
             let mut lines = headers.get_all(name).iter();
             lines.next().filter(|_| lines.next().is_none()).cloned()
         };
         let proto = single(&X_FORWARDED_PROTO).filter(|value| value == "https" || value == "http");
         Self {
-            addresses,
             proto,
             request_id: single(&X_REQUEST_ID),
         }
     }
 
-    /// Puts the chain back, with the trusted proxy's own address at its end.
-    fn restore(self, headers: &mut HeaderMap, peer: &HeaderValue) {
-        if let Some(mut addresses) = self.addresses {
-            addresses.extend_from_slice(b", ");
-            addresses.extend_from_slice(peer.as_bytes());
-            if let Ok(value) = HeaderValue::from_bytes(&addresses) {
-                headers.insert(X_FORWARDED_FOR, value);
+    /// Puts it back, with the addresses from the client on: an app that takes the first one gets what no client can
+    /// write.
+    fn restore(self, headers: &mut HeaderMap, chain: &[IpAddr]) {
+        let texts: Vec<String> = chain.iter().map(ToString::to_string).collect();
+        let text = texts.join(", ");
+        for (name, text) in [
+            (X_REAL_IP, texts.first().map_or("", String::as_str)),
+            (X_FORWARDED_FOR, text.as_str()),
+        ] {
+            // Addresses are always a legal value.
+            if let Ok(value) = HeaderValue::from_str(text) {
+                headers.insert(name, value);
             }
         }
         if let Some(proto) = self.proto {

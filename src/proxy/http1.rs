@@ -190,6 +190,14 @@ async fn drive(http: &mut impl Drive, conn: &ClientConn, park: &Deadline) -> End
         if http.poll_conn(cx).is_ready() {
             return Poll::Ready(End::Over);
         }
+        if !closing && conn.is_spent() {
+            // Told with the answer that is under way; closed at once if that was quicker.
+            closing = true;
+            http.shut_down();
+            if http.poll_conn(cx).is_ready() {
+                return Poll::Ready(End::Over);
+            }
+        }
         if let Poll::Ready(expired) = conn.activity.poll_expired(cx) {
             if expired == Expired::Idle && !closing {
                 // Ends at once with a proper close, or not at all.

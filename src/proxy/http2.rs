@@ -131,7 +131,7 @@ struct Serving<T: AsyncRead + AsyncWrite + Unpin + 'static> {
 impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Serving<T> {
     /// One turn: whatever came, whatever is ready to go, and the deadlines.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.conn.context.is_draining() {
+        if self.conn.context.is_draining() || self.conn.is_spent() {
             self.close();
         }
         let mut over = self.poll_streams(cx);

@@ -4,6 +4,7 @@
 //! snapshot, and never sees files, ACME or sockets.
 
 pub mod body;
+pub mod client_address;
 pub mod context;
 pub mod error;
 pub mod exchange;
@@ -13,6 +14,7 @@ pub mod http1;
 pub mod http2;
 pub mod inbound;
 pub mod managed;
+mod pace;
 pub mod proxy_status;
 pub mod respond;
 pub mod service;

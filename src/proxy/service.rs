@@ -9,6 +9,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 
 use super::body::{Failure, RequestBody, ResponseBody, Upload, UploadRules};
+use super::client_address;
 use super::context::View;
 use super::error::{Fault, RequestError};
 use super::exchange::{ClientConn, Exchange};
@@ -100,13 +101,27 @@ fn route(
     exchange: &mut Exchange,
     snapshot: &Snapshot,
 ) -> Result<Route, RequestError> {
+    let peer = exchange.conn.info.client;
+    if snapshot.trusted_proxies.contains(peer) {
+        exchange.chain = client_address::resolve(&head.headers, peer, &snapshot.trusted_proxies);
+        // The peer was not asked for when it came: it is a proxy. Whom it names is.
+        if !snapshot.access.admits(exchange.client()) {
+            return Err(RequestError::Forbidden);
+        }
+    }
+    if exchange.conn.context.pressure.is_high() {
+        return Err(RequestError::Overloaded);
+    }
     let https = exchange.conn.tls.is_some();
     upgrade::check_protocol(head)?;
     let target = target::parse(head, https)?;
     exchange.host = Some(target.authority.host.clone());
     check_port(&target, exchange, https)?;
     if let Some(tls) = &exchange.conn.tls
-        && !tls.served.covers(&target.authority.host)
+        && !(tls.served.covers(&target.authority.host)
+            && snapshot
+                .tls
+                .covers(&target.authority.host, tls.policy.as_ref()))
     {
         return Err(RequestError::Misdirected);
     }
@@ -240,8 +255,8 @@ fn prepare(
         authority: &target.authority,
         port: conn.info.public_port,
         tenant: exchange.tenant.as_ref().map(|tenant| &tenant.header_value),
-        peer: conn.info.client,
         client: &conn.client,
+        chain: &exchange.chain,
         request_id: &exchange.request_id,
     };
     headers::to_upstream(&mut head.headers, &facts)?;
@@ -281,6 +296,7 @@ fn prepare(
             activity: &conn.activity,
             most: snapshot.limits.body_size.map(|size| size.0),
             longest_stall: snapshot.limits.body_timeout,
+            least_rate: snapshot.limits.body_rate.0,
             answer: deadline.clone(),
             longest_answer: snapshot.upstream.settings.response_timeout,
             tenant_header: &snapshot.tenant_header,

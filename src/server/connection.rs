@@ -2,19 +2,20 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
 
+use super::worker::{self, DENIED, PROXY_HEADER};
 use crate::cert::live::Live;
 use crate::host::Host;
 use crate::net::conn::{Activity, ConnInfo};
+use crate::net::proxy_header::{self, Header};
 use crate::net::socket::Socket;
 use crate::proxy::context::OpenConn;
 use crate::proxy::exchange::ClientConn;
 use crate::proxy::{http1, http2};
-use crate::tls::accept::{self, Accepted};
+use crate::tls::accept::{self, Accepted, Gate};
 
 /// What a listening socket is for.
 #[derive(Debug, Clone, Copy)]
@@ -27,34 +28,59 @@ pub struct Door {
     pub https_port: u16,
 }
 
+/// What a connection begins with.
+#[derive(Debug, Clone, Copy)]
+pub struct Begins {
+    /// With TLS.
+    pub https: bool,
+    /// With a PROXY protocol header in front of everything else, which names the client.
+    pub named: bool,
+}
+
+/// Longest wait for a PROXY protocol header. Balancers send it at once.
+const PROXY_HEADER_WAIT: Duration = Duration::from_secs(5);
+
 /// Serves `stream` to its end. The protocol is what ALPN chose; a plain listener speaks HTTP/1.1 only.
 pub async fn serve(
-    open: OpenConn,
-    stream: TcpStream,
-    info: ConnInfo,
-    tls: Option<TlsAcceptor>,
+    mut open: OpenConn,
+    mut stream: TcpStream,
+    mut info: ConnInfo,
+    begins: Begins,
     live: Arc<Live>,
 ) {
     let context = Rc::clone(&open.context);
-    let (waits, handshake_timeout) = {
-        let view = context.view();
-        (
-            view.snapshot.client_waits(),
-            view.snapshot.limits.handshake_timeout,
-        )
-    };
+    let began = Instant::now();
+    if begins.named {
+        match proxied(&mut stream, &mut open, info).await {
+            Ok(named) => info = named,
+            Err(refused) => return context.metrics.refused(refused),
+        }
+    }
+    let view = context.view();
+    let waits = view.snapshot.client_waits();
     let activity = Activity::new(&context.timers, waits);
     let socket = Socket::new(stream, activity.clone());
-    let Some(acceptor) = tls else {
+    if !begins.https {
+        drop(view);
         activity.handshake_done();
         let conn = ClientConn::new(open, info, None, activity);
         return http1::serve(conn, socket).await;
+    }
+    let policies = Arc::clone(&view.snapshot.tls);
+    // What the header took is part of the handshake's time.
+    let longest = view.snapshot.limits.handshake_timeout;
+    let longest = longest.saturating_sub(began.elapsed());
+    let gate = Gate {
+        turns: &context.turns,
+        client: info.client,
+        most: view.snapshot.limits.handshakes,
     };
-    let began = Instant::now();
+    // Before the first wait: settings that a reload has replaced are not to be held by a client that says nothing.
+    drop(view);
     let deadline = context.timers.deadline();
-    let accepted = accept::accept(&acceptor, &live, socket, &deadline, handshake_timeout).await;
+    let accepted = accept::accept(&policies, &live, socket, gate, &deadline, longest).await;
     context.timers.recycle(deadline);
-    drop((acceptor, live));
+    drop((policies, live));
     match accepted {
         Ok(Accepted::Validation(name)) => {
             let name = name.as_ref().map(Host::as_str);
@@ -82,5 +108,49 @@ pub async fn serve(
     }
 }
 
+/// Reads the header of the PROXY protocol, and counts and checks the client that it names. The label says why not.
+async fn proxied(
+    stream: &mut TcpStream,
+    open: &mut OpenConn,
+    info: ConnInfo,
+) -> Result<ConnInfo, &'static str> {
+    let context = Rc::clone(&open.context);
+    let longest = context.view().snapshot.limits.handshake_timeout;
+    let deadline = context.timers.deadline();
+    let header = deadline
+        .limit(
+            PROXY_HEADER_WAIT.min(longest),
+            Box::pin(proxy_header::read(stream)),
+        )
+        .await;
+    context.timers.recycle(deadline);
+    let header = match header {
+        Some(Ok(header)) => header,
+        Some(Err(error)) => {
+            tracing::debug!(peer = %info.peer, %error, "no PROXY protocol header");
+            return Err(PROXY_HEADER);
+        }
+        None => {
+            tracing::debug!(peer = %info.peer, "no PROXY protocol header in time");
+            return Err(PROXY_HEADER);
+        }
+    };
+    let Header::Proxied { source, .. } = header else {
+        // The balancer's own, as its health checks are.
+        return Ok(info);
+    };
+    let info = info.proxied(source.ip());
+    let view = context.view();
+    // A trusted proxy behind the balancer speaks for many, too.
+    if view.snapshot.trusted_proxies.contains(info.client) {
+        return Ok(info);
+    }
+    if !view.snapshot.access.admits(info.client) {
+        return Err(DENIED);
+    }
+    open.permit.count(info.client).map_err(worker::label)?;
+    Ok(info)
+}
+
 /// The labels of failed handshakes, for metrics.
-pub const HANDSHAKE: &[&str] = &["timeout", "failed", "no_certificate"];
+pub const HANDSHAKE: &[&str] = &["timeout", "failed", "no_certificate", "busy"];

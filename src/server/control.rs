@@ -10,10 +10,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::task::TaskTracker;
 
-use super::{Running, StartError, admin, systemd, upstreams};
+use super::{Running, StartError, admin, memory, systemd, upstreams};
 
 /// How often certificates and tenants are looked at for changes.
 const WATCH: Duration = Duration::from_secs(1);
+/// How often the memory of the process is looked at: a flood fills much in a second.
+const MEMORY: Duration = Duration::from_millis(250);
 /// Longest wait for the access log to be written at the end.
 const LAST_LINES: Duration = Duration::from_secs(2);
 /// Workers that have not ticked for this long are taken for dead by the watchdog.
@@ -63,6 +65,8 @@ impl Running {
             text: String::new(),
         };
         let mut watch = ticking(WATCH);
+        let memory = memory::Watch::new(self.shared.pressure.clone());
+        let mut look = ticking(MEMORY);
         loop {
             announced.update(&self);
             tokio::select! {
@@ -71,6 +75,7 @@ impl Running {
                         self.status.note_tenants(ok);
                     }
                 }
+                _ = look.tick() => memory.look(self.reload.config()),
                 _ = signals.hangup.recv() => self.reload_now(announced.ready.is_none()),
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,

@@ -8,6 +8,7 @@ pub mod admin;
 pub mod certs;
 pub mod connection;
 pub mod control;
+pub mod memory;
 pub mod reload;
 pub mod renewals;
 pub mod status;
@@ -33,13 +34,15 @@ use self::worker::{Own, REFUSED, Shared, Socket};
 use crate::cert::lineage::Lineage;
 use crate::cert::live::{Live, Table};
 use crate::config::{AccessLog as AccessLogSetting, Config};
+use crate::net::access::Networks;
 use crate::net::listener::{self, ListenError};
 use crate::net::permit::Permits;
+use crate::net::pressure::Pressure;
 use crate::proxy::error::LABELS;
 use crate::snapshot::{BuildError, Current, Snapshot};
 use crate::telemetry::access::{AccessLog, AccessSink};
 use crate::telemetry::metrics::{Labels, Metrics};
-use crate::tls::server_config::server_config;
+use crate::tls::policy::{Policies, PolicyError};
 use crate::upstream::Registry;
 
 /// Files that the process keeps open besides connections: sockets, logs, certificates, the runtime's own.
@@ -63,8 +66,8 @@ pub enum StartError {
     )]
     AccessLog(#[source] io::Error),
     /// TLS.
-    #[error("cannot set up TLS: {0}")]
-    Tls(#[from] rustls::Error),
+    #[error(transparent)]
+    Tls(#[from] PolicyError),
     /// The system.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -137,9 +140,10 @@ pub fn start(options: Options) -> Result<Running, StartError> {
     let workers = config.server.workers.unwrap_or_else(cores);
     let instance = format!("{:08x}", random() >> 32);
     let registry = Registry::default();
-    let snapshot = Snapshot::build(&config, 1, &instance, &registry)?;
-    let current = Arc::new(Current::new(snapshot));
     let live = Arc::new(Live::default());
+    let tls = Arc::new(Policies::build(&config, &live, None)?);
+    let snapshot = Snapshot::build(&config, 1, &instance, &registry, tls)?;
+    let current = Arc::new(Current::new(snapshot));
     let faults = Arc::new(Faults::default());
     let certs = certs.begin(&config, &live, &faults);
     let access_log =
@@ -153,8 +157,9 @@ pub fn start(options: Options) -> Result<Running, StartError> {
     let shared = Shared {
         current: Arc::clone(&current),
         live: Arc::clone(&live),
-        tls: server_config(Arc::clone(&live))?,
         permits: Arc::clone(&permits),
+        pressure: Pressure::default(),
+        proxy_protocol: Arc::new(Networks::new(&config.listen.proxy_protocol)),
         drain: CancellationToken::new(),
         stop: CancellationToken::new(),
     };
@@ -186,7 +191,7 @@ pub fn start(options: Options) -> Result<Running, StartError> {
         &bound,
         metrics,
         Arc::clone(&current),
-        (live, faults),
+        (Arc::clone(&live), faults),
         Arc::clone(&access_log),
     );
     let built = Built {
@@ -194,7 +199,7 @@ pub fn start(options: Options) -> Result<Running, StartError> {
         instance,
         registry,
     };
-    let reload = Reload::new(built, config_file, current, permits, certs);
+    let reload = Reload::new(built, config_file, (current, live), permits, certs);
     Ok(Running {
         shared,
         workers: threads,

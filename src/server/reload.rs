@@ -9,9 +9,11 @@ use thiserror::Error;
 use super::certs::Certs;
 use super::most_connections;
 use crate::cert::lineage::Lineage;
+use crate::cert::live::Live;
 use crate::config::{Config, ConfigError, TenantSource};
 use crate::net::permit::Permits;
 use crate::snapshot::{BuildError, Current, Snapshot};
+use crate::tls::policy::{Policies, PolicyError};
 use crate::upstream::Registry;
 
 /// Why a reload changed nothing.
@@ -26,6 +28,9 @@ pub enum ReloadError {
     /// What the file names.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// The client CAs.
+    #[error(transparent)]
+    Tls(#[from] PolicyError),
 }
 
 /// Everything that a reload reads and publishes.
@@ -36,6 +41,7 @@ pub struct Reload {
     instance: String,
     registry: Registry,
     current: Arc<Current>,
+    live: Arc<Live>,
     permits: Arc<Permits>,
     certs: Option<Certs>,
     tenants_seen: Option<Stamp>,
@@ -80,7 +86,7 @@ impl Reload {
     pub fn new(
         built: Built,
         file: Option<PathBuf>,
-        current: Arc<Current>,
+        (current, live): (Arc<Current>, Arc<Live>),
         permits: Arc<Permits>,
         certs: Option<Certs>,
     ) -> Self {
@@ -96,6 +102,7 @@ impl Reload {
             instance,
             registry,
             current,
+            live,
             permits,
             certs,
             tenants_seen,
@@ -117,7 +124,9 @@ impl Reload {
         let file = self.file.as_ref().ok_or(ReloadError::NoFile)?;
         let mut config = Config::load(file)?;
         let restart = keep_what_takes_a_restart(&self.config, &mut config);
-        let snapshot = self.build(&config)?;
+        let before = Arc::clone(&self.current.load().tls);
+        let tls = Arc::new(Policies::build(&config, &self.live, Some(&before))?);
+        let snapshot = self.build(&config, tls)?;
         self.generation += 1;
         self.tenants_seen = tenant_file(&config).and_then(Stamp::of);
         self.current.publish(snapshot);
@@ -132,8 +141,14 @@ impl Reload {
         Ok(restart)
     }
 
-    fn build(&self, config: &Config) -> Result<Snapshot, BuildError> {
-        Snapshot::build(config, self.generation + 1, &self.instance, &self.registry)
+    fn build(&self, config: &Config, tls: Arc<Policies>) -> Result<Snapshot, BuildError> {
+        Snapshot::build(
+            config,
+            self.generation + 1,
+            &self.instance,
+            &self.registry,
+            tls,
+        )
     }
 
     /// Looks for certificates and tenants that have changed on disk. Says whether tenants could be read, if they had
@@ -148,7 +163,8 @@ impl Reload {
         }
         // Noted also if the file is bad, so that one bad file is one line in the log and not one each second.
         self.tenants_seen = stamp;
-        match self.build(&self.config) {
+        let tls = Arc::clone(&self.current.load().tls);
+        match self.build(&self.config, tls) {
             Ok(snapshot) => {
                 self.generation += 1;
                 tracing::info!(

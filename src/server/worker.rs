@@ -9,19 +9,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 
-use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{self, Door};
+use super::connection::{self, Begins, Door};
 use crate::cert::live::Live;
 use crate::net::accept;
+use crate::net::access::Networks;
 use crate::net::conn::ConnInfo;
 use crate::net::deadline::TICK;
 use crate::net::local;
 use crate::net::permit::{Permits, Refused};
+use crate::net::pressure::Pressure;
 use crate::proxy::context::Context;
 use crate::snapshot::Current;
 use crate::telemetry::access::AccessWriter;
@@ -34,10 +34,12 @@ pub struct Shared {
     pub current: Arc<Current>,
     /// The certificates in service.
     pub live: Arc<Live>,
-    /// The TLS settings.
-    pub tls: Arc<ServerConfig>,
     /// Counts of open connections.
     pub permits: Arc<Permits>,
+    /// Whether memory runs short.
+    pub pressure: Pressure,
+    /// Whose connections begin with a PROXY protocol header.
+    pub proxy_protocol: Arc<Networks>,
     /// Cancelled: take no new work.
     pub drain: CancellationToken,
     /// Cancelled: end, whatever is under way.
@@ -105,6 +107,7 @@ async fn serve(shared: Shared, own: Own) {
         own.log,
         own.metrics,
         own.seed,
+        shared.pressure.clone(),
     );
     drop(local::spawn(tick(Rc::clone(&context), own.pulse)));
     let mut listeners = Vec::new();
@@ -162,7 +165,18 @@ struct Take {
 impl Take {
     fn take(&self, stream: TcpStream, peer: std::net::SocketAddr) {
         let info = ConnInfo::new(peer, self.door.public_port, self.door.https_port);
-        let permit = match self.shared.permits.acquire(info.client) {
+        let named = self.shared.proxy_protocol.contains(info.client);
+        let view = self.context.view();
+        // A balancer speaks for many clients: it is neither counted nor on a list; those whom it names are.
+        let permit = if named || view.snapshot.trusted_proxies.contains(info.client) {
+            self.shared.permits.acquire_nameless()
+        } else if view.snapshot.access.admits(info.client) {
+            self.shared.permits.acquire(info.client)
+        } else {
+            self.context.metrics.refused(DENIED);
+            return;
+        };
+        let permit = match permit {
             Ok(permit) => permit,
             Err(refused) => {
                 self.context.metrics.refused(label(refused));
@@ -170,21 +184,29 @@ impl Take {
             }
         };
         let open = self.context.open(permit);
-        let tls = self
-            .door
-            .https
-            .then(|| TlsAcceptor::from(Arc::clone(&self.shared.tls)));
         let live = Arc::clone(&self.shared.live);
         drop(local::spawn(connection::serve(
-            open, stream, info, tls, live,
+            open,
+            stream,
+            info,
+            Begins {
+                https: self.door.https,
+                named,
+            },
+            live,
         )));
     }
 }
 
 /// The labels of refused connections, for metrics.
-pub const REFUSED: &[&str] = &["total", "address"];
+pub const REFUSED: &[&str] = &["total", "address", DENIED, PROXY_HEADER];
 
-fn label(refused: Refused) -> &'static str {
+/// The address is not let in (`[access]`).
+pub(super) const DENIED: &str = "denied";
+/// No PROXY protocol header where there must be one.
+pub(super) const PROXY_HEADER: &str = "proxy-header";
+
+pub(super) fn label(refused: Refused) -> &'static str {
     match refused {
         Refused::Total => "total",
         Refused::Address => "address",

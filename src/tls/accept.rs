@@ -1,25 +1,36 @@
 //! One handshake, with its deadline.
+//!
+//! The ClientHello is read first and chooses the settings ([`Policies`]), or ends the handshake with the alert that
+//! says why: rustls by itself would send `access_denied` for a name that it has no certificate for.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::server::Acceptor;
 use thiserror::Error;
 use tokio::io::AsyncWriteExt;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
+use super::policy::{Choice, Chosen, Policies, Policy};
 use crate::cert::answers::ACME_TLS;
 use crate::cert::live::{Live, Served};
 use crate::host::Host;
 use crate::net::deadline::Deadline;
 use crate::net::socket::Socket;
+use crate::net::turns::{Busy, Turns};
 
 /// Most plaintext that waits encrypted for a slow client before writers are told to wait, in bytes.
 const SEND_BUFFER: usize = 64 << 10;
 
 /// Longest wait for the end of TLS to be sent.
 const LONGEST_GOODBYE: Duration = Duration::from_secs(1);
+
+/// The alert `unrecognized_name`, fatal (RFC 6066 §3), as a record of its own: before the first message of the server
+/// alerts are not encrypted (RFC 8446 §5.1).
+const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
 /// What a finished handshake says.
 #[derive(Debug, Clone)]
@@ -28,6 +39,8 @@ pub struct TlsInfo {
     pub served: Arc<Served>,
     /// The name that the client asked for.
     pub sni: Option<Host>,
+    /// The policy that the handshake was under; none is the default one.
+    pub policy: Option<Arc<Policy>>,
     /// `TLSv1.3` or `TLSv1.2`.
     pub version: &'static str,
     /// Whether ALPN chose HTTP/2.
@@ -55,6 +68,9 @@ pub enum TlsError {
     /// No certificate covers the name.
     #[error("no certificate covers the name that the client asked for")]
     NoCertificate,
+    /// Too many handshakes wait for their turn.
+    #[error("too many handshakes wait for their turn; see `limits.handshakes`")]
+    Busy,
 }
 
 impl TlsError {
@@ -65,8 +81,20 @@ impl TlsError {
             Self::Timeout => "timeout",
             Self::Failed(_) => "failed",
             Self::NoCertificate => "no_certificate",
+            Self::Busy => "busy",
         }
     }
+}
+
+/// Where handshakes wait for the processor.
+#[derive(Debug, Clone, Copy)]
+pub struct Gate<'t> {
+    /// The worker's turns.
+    pub turns: &'t Turns,
+    /// Who asks.
+    pub client: IpAddr,
+    /// How many may wait.
+    pub most: usize,
 }
 
 /// Does the handshake on `socket`.
@@ -74,47 +102,72 @@ impl TlsError {
 /// # Errors
 /// [`TlsError`]; the socket is closed.
 pub async fn accept(
-    acceptor: &TlsAcceptor,
+    policies: &Policies,
     live: &Live,
     socket: Socket,
+    gate: Gate<'_>,
     deadline: &Deadline,
     longest: Duration,
 ) -> Result<Accepted, TlsError> {
-    let handshake = acceptor.accept_with(socket, |session| {
-        session.set_buffer_limit(Some(SEND_BUFFER))
-    });
     // Boxed: a handshake's state is large, and the connection's task lives much longer.
-    let stream = match deadline.limit(longest, Box::pin(handshake)).await {
+    let handshake = Box::pin(shake(policies, live, socket, gate));
+    let (stream, chosen) = match deadline.limit(longest, handshake).await {
         None => return Err(TlsError::Timeout),
-        Some(Err(error)) => return Err(TlsError::Failed(error)),
-        Some(Ok(stream)) => Box::new(stream),
+        Some(shaken) => shaken?,
     };
-    if stream.get_ref().1.alpn_protocol() == Some(ACME_TLS) {
+    let stream = Box::new(stream);
+    let Some(chosen) = chosen else {
         return Ok(Accepted::Validation(close(stream, deadline).await));
-    }
+    };
     let session = stream.get_ref().1;
-    let sni = session
-        .server_name()
-        .and_then(|name| Host::parse(name).ok());
-    // The table may have been swapped since the resolver read it; the names of a lineage are the same before and
-    // after a renewal, which is all that is asked of this entry.
-    let served = live
-        .table()
-        .find(sni.as_ref())
-        .map(Arc::clone)
-        .ok_or(TlsError::NoCertificate)?;
     let version = match session.protocol_version() {
         Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
         _ => "TLSv1.2",
     };
     let http2 = session.alpn_protocol() == Some(b"h2");
     let info = TlsInfo {
-        served,
-        sni,
+        served: chosen.served,
+        sni: chosen.sni,
+        policy: chosen.policy,
         version,
         http2,
     };
     Ok(Accepted::Client(stream, info))
+}
+
+/// The whole handshake; nothing is chosen for a CA that validates.
+async fn shake(
+    policies: &Policies,
+    live: &Live,
+    socket: Socket,
+    gate: Gate<'_>,
+) -> Result<(TlsStream<Socket>, Option<Chosen>), TlsError> {
+    let hello = LazyConfigAcceptor::new(Acceptor::default(), socket);
+    let start = hello.await.map_err(TlsError::Failed)?;
+    let (config, chosen) = match policies.choose(&start.client_hello(), live) {
+        Choice::Serve(config, chosen) => (config, Some(chosen)),
+        Choice::Validate(config) => (config, None),
+        Choice::Unrecognized => {
+            let StartHandshake { mut io, .. } = start;
+            // Who is gone before the alert needs none.
+            drop(io.write_all(&UNRECOGNIZED_NAME).await);
+            drop(io.shutdown().await);
+            return Err(TlsError::NoCertificate);
+        }
+    };
+    let turn = gate.turns.take(gate.client, gate.most).await;
+    let turn = turn.map_err(|Busy| TlsError::Busy)?;
+    // Here is nearly all of a handshake's computing; what comes after mostly waits for the client.
+    let stream = start.into_stream_with(config, |session| {
+        session.set_buffer_limit(Some(SEND_BUFFER));
+    });
+    turn.end().await;
+    let stream = stream.await.map_err(TlsError::Failed)?;
+    let validated = stream.get_ref().1.alpn_protocol() == Some(ACME_TLS);
+    if validated != chosen.is_none() {
+        return Err(TlsError::NoCertificate);
+    }
+    Ok((stream, chosen))
 }
 
 /// Ends a validation: no data belongs on it (RFC 8737 §3). Gives back the name that it was about.

@@ -4,5 +4,6 @@
 //! to every builder, never installed process-wide.
 
 pub mod accept;
+pub mod policy;
 pub mod resolver;
-pub mod server_config;
+mod server_config;

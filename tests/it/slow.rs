@@ -22,7 +22,8 @@ fn site(origin: &Origin) -> Site {
     for key in ["handshake", "header", "body", "idle"] {
         site = site.set("limits", &format!("{key}_timeout = \"1s\""));
     }
-    site.start()
+    // Slow on purpose, and slower than the least rate of a body.
+    site.set("limits", "body_rate = \"8B\"").start()
 }
 
 fn check(what: &str, began: Instant) {

@@ -14,6 +14,7 @@ https = ["0.0.0.0:8443", "[::1]:8443"]
 http = []
 admin = "unix:admin.sock"
 public_port = 443
+proxy_protocol = ["10.0.0.0/8"]
 [acme]
 email = "ops+portico@example.com"
 directory = "https://localhost:14000/Dir"
@@ -38,6 +39,11 @@ challenge = "tls-alpn-01"
 [[certificates]]
 names = ["status.example.com"]
 challenge = "dns-persist-01"
+[tls]
+require_sni = true
+[[client_auth]]
+hosts = ["inner.example.com", "*.eu.example.com", "www.customer.com"]
+ca_file = "clients.pem"
 [tenants]
 header = "__tenant"
 source = "file"
@@ -76,9 +82,16 @@ hsts_subdomains = true
 trusted_proxies = ["10.0.0.0/8", "2001:db8::1"]
 via = "edge-1.example"
 via_on_responses = true
+[access]
+allow = ["192.0.2.0/24", "2001:db8::/32"]
+deny = ["192.0.2.7"]
 [limits]
 connections = 10_000
 connections_per_address = 0
+requests_per_connection = 5
+handshakes = 64
+memory = "1GiB"
+body_rate = "0B"
 handshake_timeout = "5s"
 header_timeout = "6s"
 body_timeout = "7s"
@@ -102,6 +115,30 @@ fn everything() -> Config {
 }
 
 #[test]
+fn every_key_on_who_may_come_arrives() {
+    let config = everything();
+    assert_eq!(
+        config.access,
+        AccessLists {
+            allow: vec![
+                "192.0.2.0/24".parse().unwrap(),
+                "2001:db8::/32".parse().unwrap(),
+            ],
+            deny: vec!["192.0.2.7/32".parse().unwrap()],
+        }
+    );
+    assert!(config.tls.require_sni);
+    let auth = config.client_auth.first().unwrap();
+    let hosts: Vec<_> = auth.hosts.iter().collect();
+    let hosts: Vec<_> = hosts.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        hosts,
+        ["inner.example.com", "*.eu.example.com", "www.customer.com"]
+    );
+    assert_eq!(auth.ca_file, Path::new("/etc/portico/clients.pem"));
+}
+
+#[test]
 fn every_key_of_the_edge_arrives() {
     let config = everything();
     let seconds = Duration::from_secs;
@@ -117,6 +154,7 @@ fn every_key_of_the_edge_arrives() {
             ],
             http: Vec::new(),
             admin: AdminAddress::Unix("/etc/portico/admin.sock".into()),
+            proxy_protocol: vec!["10.0.0.0/8".parse().unwrap()],
             public_port: Some(443),
         }
     );
@@ -251,6 +289,10 @@ fn every_key_of_the_requests_arrives() {
         Limits {
             connections: Some(10_000),
             connections_per_address: 0,
+            requests_per_connection: 5,
+            handshakes: 64,
+            memory: Some(ByteSize(1 << 30)),
+            body_rate: ByteSize(0),
             handshake_timeout: seconds(5),
             header_timeout: seconds(6),
             body_timeout: seconds(7),

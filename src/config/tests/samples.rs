@@ -148,9 +148,14 @@ fn portico_toml_shows_every_key_once_with_its_default() {
         // Commented out: keys of another provider than the sample's, and of sections that are off without a certain key.
         assert!(
             *active
-                || ["acme.dns.", "certificates.", "upstream.probe."]
-                    .iter()
-                    .any(|section| key.starts_with(section)),
+                || [
+                    "acme.dns.",
+                    "certificates.",
+                    "client_auth.",
+                    "upstream.probe."
+                ]
+                .iter()
+                .any(|section| key.starts_with(section)),
             "{key} is commented out"
         );
     }
@@ -165,8 +170,11 @@ fn commented_keys_of_portico_toml_are_well_formed() {
         if active {
             continue;
         }
-        if key.starts_with("certificates.") {
-            let list = sample.replace("\n# [[certificates]]\n", "\n[[certificates]]\n");
+        if let Some((section @ ("certificates" | "client_auth"), _)) = key.split_once('.') {
+            let list = sample.replace(
+                &format!("\n# [[{section}]]\n"),
+                &format!("\n[[{section}]]\n"),
+            );
             let list = list.replace(&commented, &format!("\n{name} = {value}\n"));
             // One key of the section alone: only that the other is missing may be said.
             let missing = |problem: &Problem| problem.message == "the key is missing";

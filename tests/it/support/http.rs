@@ -65,12 +65,24 @@ impl Edge {
 
     /// A connection with SNI and Host `host` (a port in it goes into Host only).
     pub(crate) async fn connect(&self, protocol: Protocol, host: &str) -> Connection {
+        self.connect_with(protocol, host, |_| {}).await
+    }
+
+    /// The same for an odd client: `change` its TLS.
+    pub(crate) async fn connect_with(
+        &self,
+        protocol: Protocol,
+        host: &str,
+        change: impl FnOnce(&mut rustls::ClientConfig),
+    ) -> Connection {
         let alpn = match protocol {
             Protocol::Http1 => Alpn::Http1,
             Protocol::Http2 => Alpn::Http2,
         };
         let sni = host.split(':').next().unwrap_or(host);
-        let stream = tls::connect(self.address, sni, self.trust.config(alpn))
+        let mut config = self.trust.config(alpn);
+        change(&mut config);
+        let stream = tls::connect(self.address, sni, config)
             .await
             .expect("TLS handshake");
         let stream = TokioIo::new(stream);

@@ -8,6 +8,7 @@
     reason = "a kit for all modules: some tools wait for their first user"
 )]
 
+pub(crate) mod attack;
 pub(crate) mod bind;
 pub(crate) mod body;
 pub(crate) mod child;

@@ -53,6 +53,20 @@ impl Ca {
         self.leaf_valid(names, start, start + Duration::from_secs(90 * 86_400))
     }
 
+    /// A client's certificate (P-256), for mutual TLS.
+    pub(crate) fn client(&self, name: &str) -> Leaf {
+        let start = OffsetDateTime::now_utc() - Duration::from_secs(3_600);
+        let mut params = leaf_params(&[name], start, start + Duration::from_secs(90 * 86_400));
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate().expect("a P-256 key");
+        let leaf = params.signed_by(&key, &self.0).expect("a leaf");
+        Leaf {
+            chain: leaf.pem() + &self.pem(),
+            certificate: leaf.pem(),
+            key: key.serialize_pem(),
+        }
+    }
+
     /// A leaf with dates of its own: expired, not yet valid, nearly over.
     pub(crate) fn leaf_valid(
         &self,
@@ -135,6 +149,19 @@ impl Leaf {
         fs::write(&key, &self.key).expect("a writable folder");
         fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("our own file");
         (chain, key)
+    }
+
+    /// What a rustls client shows to a server that asks.
+    pub(crate) fn as_client(&self) -> Arc<dyn rustls::client::ResolvesClientCert> {
+        let chain: Result<Vec<_>, _> =
+            CertificateDer::pem_slice_iter(self.chain.as_bytes()).collect();
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("PEM of our own");
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let key =
+            rustls::sign::CertifiedKey::from_der(chain.expect("PEM of our own"), key, &provider);
+        Arc::new(rustls::sign::SingleCertAndKey::from(
+            key.expect("a fitting pair"),
+        ))
     }
 
     /// A rustls server that presents this leaf and offers HTTP/2 and HTTP/1.1.

@@ -15,6 +15,7 @@ pub(crate) const DOMAIN: &str = "example.test";
 /// What a site shall be like: `Site::before(&[origin.address()]).set("limits", "idle_timeout = \"1s\"").start()`.
 pub(crate) struct SiteBuilder {
     sections: BTreeMap<String, Vec<String>>,
+    lists: Vec<String>,
     env: Vec<(String, String)>,
     ca: Ca,
 }
@@ -31,6 +32,7 @@ impl Site {
     pub(crate) fn before(servers: &[&str]) -> SiteBuilder {
         let builder = SiteBuilder {
             sections: BTreeMap::new(),
+            lists: Vec::new(),
             env: Vec::new(),
             ca: Ca::new(),
         };
@@ -73,6 +75,12 @@ impl SiteBuilder {
         self
     }
 
+    /// Adds a section to a list of sections (`[[name]]`) of the configuration.
+    pub(crate) fn list(mut self, section: &str, lines: &str) -> Self {
+        self.lists.push(format!("[[{section}]]\n{lines}\n"));
+        self
+    }
+
     /// Sets an environment variable of the process.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
@@ -111,7 +119,8 @@ impl SiteBuilder {
         if !log.iter().any(|line| line.starts_with("access")) {
             log.push("access = \"off\"".to_owned());
         }
-        let mut builder = Portico::with(&config(&self.sections));
+        let text = config(&self.sections) + &self.lists.join("\n");
+        let mut builder = Portico::with(&text);
         for (name, value) in &self.env {
             builder = builder.env(name, value);
         }

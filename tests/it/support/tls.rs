@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tempfile::NamedTempFile;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -60,9 +61,19 @@ impl Trust {
 
     /// A rustls configuration that verifies with these roots; change it for odd clients (old TLS, no tickets).
     pub(crate) fn config(&self, alpn: Alpn) -> ClientConfig {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        self.config_of(alpn, provider, rustls::DEFAULT_VERSIONS)
+    }
+
+    /// The same for a client of these versions with this cryptography.
+    pub(crate) fn config_of(
+        &self,
+        alpn: Alpn,
+        provider: CryptoProvider,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> ClientConfig {
+        let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(versions)
             .expect("aws-lc knows the usual versions")
             .with_root_certificates(Arc::clone(&self.roots))
             .with_no_client_auth();
