@@ -1,101 +1,63 @@
 //! The ACME account: made once for each CA and used for ever.
 //!
-//! The key is on the disk before the CA hears of it, so a crash in between finds the same account again. Accounts are
-//! limited by the CA; a new one is never made while there is a key.
+//! A key is on the disk before the CA hears of it, so a crash in between finds the same account again: a first key is asked
+//! for at the CA, and of two keys in a rollover the CA says which is the account's. Accounts are limited by the CA; a
+//! new one is never made while there is a key. Orders go through the ACME library, everything about the account itself
+//! through [`Post`].
 
-use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+mod change;
+mod file;
+mod library;
 
-use aws_lc_rs::signature::KeyPair;
-use aws_lc_rs::{digest, signature};
+use std::path::Path;
+
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
-use instant_acme::{
-    Account, ExternalAccountKey, Key, NewAccount, RevocationReason, RevocationRequest,
-};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use zeroize::Zeroizing;
 
+pub use self::change::{deactivate, import, rollover};
+use self::file::{AccountFile, Saved};
+pub(super) use self::library::Account;
 use super::client::Client;
 use super::error::AcmeError;
+use super::jws::{Jws, Signer};
+use super::key::Key;
 use super::order::patient;
-use crate::cert::store::StoreError;
-use crate::cert::{disk, failpoint};
+use super::post::Post;
+use crate::cert::failpoint;
 use crate::config::{Ca, Eab};
-
-/// For another process to make the account; a call to the CA takes half a minute at most.
-const LOCK_PATIENCE: Duration = Duration::from_secs(60);
-/// Between two looks at the lock.
-const LOCK_PAUSE: Duration = Duration::from_millis(100);
-
-/// `account.json`.
-#[derive(Serialize, Deserialize)]
-struct Saved {
-    directory: String,
-    /// PKCS#8, base64url.
-    #[serde(with = "wiped")]
-    key: Zeroizing<String>,
-    /// None until the CA has confirmed it.
-    url: Option<String>,
-    /// The address that the CA knows.
-    contact: Option<String>,
-}
-
-/// A text that is wiped from memory after use, as a plain one in the file.
-mod wiped {
-    use serde::{Deserialize, Deserializer, Serializer};
-    use zeroize::Zeroizing;
-
-    pub(super) fn serialize<S: Serializer>(
-        text: &Zeroizing<String>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        to.serialize_str(text)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Zeroizing<String>, D::Error> {
-        String::deserialize(from).map(Zeroizing::new)
-    }
-}
 
 /// Opens the account, or makes one if this CA has none of ours.
 pub(super) async fn open(state_dir: &Path, ca: &Ca, client: &Client) -> Result<Account, AcmeError> {
-    let path = path(state_dir, &ca.directory);
-    let (mut saved, account) = match read(&path)? {
-        Some(saved) if saved.url.is_some() => {
-            let account = restore(&saved, client).await?;
-            (saved, account)
-        }
+    let file = AccountFile::of(state_dir, &ca.directory);
+    let mut saved = match file.read()? {
+        Some(saved) if saved.url.is_some() && saved.next.is_none() => saved,
         _ => {
             // Two lineages in two processes must not make two accounts: who comes second finds the first one's.
-            let _lock = lock(&path).await?;
-            let mut saved = match read(&path)? {
+            let _lock = file.lock().await?;
+            let mut saved = match file.read()? {
                 Some(saved) => saved,
-                None => create(&path, &ca.directory)?,
+                None => create(&file, ca)?,
             };
-            if saved.url.is_none() && ca.eab.is_some() {
-                saved.contact.clone_from(&ca.email);
+            let mut post = Post::to(&ca.directory, client).await?;
+            settle(&file, &mut saved, &mut post).await?;
+            if saved.url.is_none() {
+                register(&file, &mut saved, ca, &mut post).await?;
             }
-            let account = match saved.url {
-                Some(_) => restore(&saved, client).await?,
-                None => register(&mut saved, &path, ca, client).await?,
-            };
-            (saved, account)
+            saved
         }
     };
+    let account = Account::of(&saved, client).await?;
     if saved.contact != ca.email
         && let Some(email) = &ca.email
     {
-        let contact = format!("mailto:{email}");
+        let contact = mailto(email);
         // The certificate matters more than the address.
         match patient(client, async || account.update_contacts(&[&contact]).await).await {
             Ok(()) => {
                 saved.contact.clone_from(&ca.email);
-                write(&path, &saved)?;
+                file.write(&saved)?;
             }
             Err(error) => tracing::warn!(%error, "the CA did not take the contact address"),
         }
@@ -109,139 +71,34 @@ pub(super) async fn register_again(
     ca: &Ca,
     client: &Client,
 ) -> Result<(), AcmeError> {
-    let path = path(state_dir, &ca.directory);
-    let Some(mut saved) = read(&path)? else {
+    let file = AccountFile::of(state_dir, &ca.directory);
+    let _lock = file.lock().await?;
+    let Some(mut saved) = file.read()? else {
         return Ok(());
     };
-    saved.contact = None;
-    register(&mut saved, &path, ca, client).await.map(drop)
+    let mut post = Post::to(&ca.directory, client).await?;
+    register(&file, &mut saved, ca, &mut post).await
 }
 
-/// The right to make the account.
-async fn lock(path: &Path) -> Result<File, AcmeError> {
-    let path = path.with_file_name("lock");
-    let failed = |source| StoreError::File {
-        action: "lock",
-        path: path.clone(),
-        source,
-    };
-    if let Some(folder) = path.parent() {
-        disk::create_dir(folder, disk::PRIVATE_DIR).map_err(failed)?;
-    }
-    let file = File::create(&path).map_err(failed)?;
-    let start = Instant::now();
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::Error(error)) => return Err(failed(error).into()),
-            Err(TryLockError::WouldBlock) if start.elapsed() > LOCK_PATIENCE => {
-                let text = "another process has been making the ACME account for too long";
-                return Err(AcmeError::Transport(text.to_owned()));
-            }
-            Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_PAUSE).await,
-        }
-    }
-}
-
-async fn restore(saved: &Saved, client: &Client) -> Result<Account, AcmeError> {
-    let url = saved.url.as_deref().unwrap_or_default();
-    patient(client, async || {
-        let builder = Account::builder_with_http(Box::new(client.clone()));
-        builder
-            .from_parts(url.to_owned(), pkcs8(saved)?, saved.directory.clone())
-            .await
-    })
-    .await
-}
-
-async fn register(
-    saved: &mut Saved,
-    path: &Path,
+/// URL and key of the account on the disk, with the key that the CA has for it; none if there is none. Makes none.
+pub(super) async fn known(
+    state_dir: &Path,
     ca: &Ca,
-    client: &Client,
-) -> Result<Account, AcmeError> {
-    let account = match &ca.eab {
-        Some(eab) => bind(saved, eab, client).await?,
-        None => {
-            patient(client, async || {
-                let builder = Account::builder_with_http(Box::new(client.clone()));
-                let made = builder.create_from_key(pair(saved)?, saved.directory.clone());
-                made.await.map(|(account, _)| account)
-            })
-            .await?
+    post: &mut Post<'_>,
+) -> Result<Option<(String, Key)>, AcmeError> {
+    let file = AccountFile::of(state_dir, &ca.directory);
+    let mut saved = file.read()?;
+    if saved.as_ref().is_some_and(|saved| saved.next.is_some()) {
+        let _lock = file.lock().await?;
+        saved = file.read()?;
+        if let Some(saved) = &mut saved {
+            settle(&file, saved, post).await?;
         }
-    };
-    failpoint::hit(failpoint::ACCOUNT_REGISTERED);
-    saved.url = Some(account.id().to_owned());
-    write(path, saved)?;
-    tracing::info!(account = account.id(), "the CA knows our account");
-    Ok(account)
-}
-
-/// Registers with an external account binding (RFC 8555 §7.3.4). A key that the CA knows already is not bound again.
-/// The library makes the key of a new account itself, so a crash between the CA's answer and our note of it loses the
-/// account; the next run binds another one.
-async fn bind(saved: &mut Saved, eab: &Eab, client: &Client) -> Result<Account, AcmeError> {
-    let known = patient(client, async || {
-        let builder = Account::builder_with_http(Box::new(client.clone()));
-        let found = builder.from_key(pair(saved)?, saved.directory.clone());
-        found.await.map(|(account, _)| account)
-    });
-    match known.await {
-        Ok(account) => return Ok(account),
-        Err(AcmeError::AccountGone(_)) => {}
-        Err(error) => return Err(error),
     }
-    let credentials = eab
-        .key_file
-        .read()
-        .map_err(|error| AcmeError::Config(error.to_string()))?;
-    let key = credentials
-        .require("eab_hmac_key")
-        .map_err(|error| AcmeError::Config(error.to_string()))?;
-    // With or without padding: CAs print both. The decoder's error would show part of the key.
-    let key = BASE64_URL_SAFE_NO_PAD
-        .decode(key.expose().trim_end_matches('='))
-        .map_err(|_shows_key| {
-            AcmeError::Config(format!(
-                "`eab_hmac_key` in `{}` is not base64url\nhint: copy the key from the CA's page as it stands there",
-                eab.key_file
-            ))
-        })?;
-    let key = Zeroizing::new(key);
-    let contact: Vec<String> = saved
-        .contact
-        .iter()
-        .map(|email| format!("mailto:{email}"))
-        .collect();
-    let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
-    let new = NewAccount {
-        contact: &contact,
-        terms_of_service_agreed: true,
-        only_return_existing: false,
-    };
-    let binding = ExternalAccountKey::new(eab.kid.clone(), &key);
-    let (account, made) = patient(client, async || {
-        let builder = Account::builder_with_http(Box::new(client.clone()));
-        builder
-            .create(&new, saved.directory.clone(), Some(&binding))
-            .await
-    })
-    .await?;
-    saved.key = encode(made.private_key());
-    Ok(account)
-}
-
-fn pair(saved: &Saved) -> Result<(Key, PrivateKeyDer<'static>), instant_acme::Error> {
-    let key = pkcs8(saved)?;
-    Ok((
-        Key::from_pkcs8_der(key.clone_key())?,
-        PrivateKeyDer::Pkcs8(key),
-    ))
-}
-
-fn encode(key: &PrivatePkcs8KeyDer<'_>) -> Zeroizing<String> {
-    BASE64_URL_SAFE_NO_PAD.encode(key.secret_pkcs8_der()).into()
+    match saved {
+        Some(saved) if saved.url.is_some() => Ok(Some((saved.url()?, saved.key()?))),
+        _ => Ok(None),
+    }
 }
 
 /// What is known of an account without asking the CA.
@@ -253,6 +110,8 @@ pub struct Known {
     pub url: Option<String>,
     /// The address that the CA knows.
     pub contact: Option<String>,
+    /// The kind of its key, for people: `EC P-256`, `RSA 2048`.
+    pub key: Option<String>,
     /// The SHA-256 of the account's public key (RFC 7638), as challenges show it.
     pub thumbprint: Option<String>,
 }
@@ -262,245 +121,166 @@ pub struct Known {
 /// # Errors
 /// [`AcmeError`] if the file is there and cannot be read.
 pub fn show(state_dir: &Path, ca: &Ca) -> Result<Option<Known>, AcmeError> {
-    let saved = read(&path(state_dir, &ca.directory))?;
-    Ok(saved.map(|saved| Known {
-        thumbprint: thumbprint(&saved),
-        directory: saved.directory,
-        url: saved.url,
-        contact: saved.contact,
-    }))
+    let saved = AccountFile::of(state_dir, &ca.directory).read()?;
+    Ok(saved.map(Known::from))
 }
 
-/// RFC 7638, for a P-256 key.
-fn thumbprint(saved: &Saved) -> Option<String> {
-    let key = pkcs8(saved).ok()?;
-    let key = signature::EcdsaKeyPair::from_pkcs8(
-        &signature::ECDSA_P256_SHA256_FIXED_SIGNING,
-        key.secret_pkcs8_der(),
-    )
-    .ok()?;
-    // Uncompressed: a byte 4, then both coordinates.
-    let (_, point) = key.public_key().as_ref().split_first()?;
-    let (x, y) = point.split_at_checked(point.len() / 2)?;
-    let [x, y] = [x, y].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part));
-    let jwk = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
-    let digest = digest::digest(&digest::SHA256, jwk.as_bytes());
-    Some(BASE64_URL_SAFE_NO_PAD.encode(digest))
-}
-
-/// Takes in an account that exists at the CA: its key is looked up there, and replaces ours if the CA knows it. The
-/// file before stays as `account.json.before`.
-///
-/// # Errors
-/// [`AcmeError`]; nothing is changed then. The key must be a P-256 key in PKCS#8 PEM.
-pub async fn import(state_dir: &Path, ca: &Ca, key_pem: &str) -> Result<Known, AcmeError> {
-    let unusable = |_shows_key| {
-        AcmeError::Config(
-            "not an account key that can be used\nhint: give an EC P-256 key as PKCS#8 PEM; `openssl pkcs8 -topk8 \
-             -nocrypt` converts others; RSA account keys cannot be used"
-                .to_owned(),
-        )
-    };
-    let key = PrivatePkcs8KeyDer::from_pem_slice(key_pem.as_bytes()).map_err(unusable)?;
-    Key::from_pkcs8_der(key.clone_key())
-        .map_err(|_shows_key| unusable(rustls_pki_types::pem::Error::NoItemsFound))?;
-    let client = Client::new(ca.ca_file.as_deref())?;
-    let mut saved = Saved {
-        directory: ca.directory.clone(),
-        key: encode(&key),
-        url: None,
-        contact: None,
-    };
-    let account = patient(&client, async || {
-        let builder = Account::builder_with_http(Box::new(client.clone()));
-        let found = builder.from_key(pair(&saved)?, saved.directory.clone());
-        found.await.map(|(account, _)| account)
-    })
-    .await?;
-    saved.url = Some(account.id().to_owned());
-    let path = path(state_dir, &ca.directory);
-    let _lock = lock(&path).await?;
-    set_aside(&path)?;
-    write(&path, &saved)?;
-    show(state_dir, ca)?
-        .ok_or_else(|| AcmeError::AccountGone("it is gone from the disk".to_owned()))
-}
-
-/// Gives the account a new key (RFC 8555 §7.3.5); its URL stays, so CAA records and persistent challenges that name it
-/// stay right. The file before stays as `account.json.before`. The library makes the new key itself, so a crash
-/// between the CA's answer and our note of it loses the account, and the next run registers another one.
-///
-/// # Errors
-/// [`AcmeError`]; the old key is still the account's then.
-pub async fn rollover(state_dir: &Path, ca: &Ca) -> Result<Known, AcmeError> {
-    let path = path(state_dir, &ca.directory);
-    let _lock = lock(&path).await?;
-    let mut saved = existing(&path, ca)?;
-    let client = Client::new(ca.ca_file.as_deref())?;
-    // Before the CA forgets the old key, not after: a full disk must show now.
-    set_aside(&path)?;
-    let mut account = restore(&saved, &client).await?;
-    let made = patient(&client, async || account.update_key().await).await?;
-    saved.key = encode(made.private_key());
-    write(&path, &saved)?;
-    show(state_dir, ca)?
-        .ok_or_else(|| AcmeError::AccountGone("it is gone from the disk".to_owned()))
-}
-
-/// Ends the account at the CA, for ever; its certificates stay valid. The file stays as `account.json.before`.
-///
-/// # Errors
-/// [`AcmeError`]; the account is as before then.
-pub async fn deactivate(state_dir: &Path, ca: &Ca) -> Result<(), AcmeError> {
-    let path = path(state_dir, &ca.directory);
-    let _lock = lock(&path).await?;
-    let saved = existing(&path, ca)?;
-    let client = Client::new(ca.ca_file.as_deref())?;
-    let account = restore(&saved, &client).await?;
-    patient(&client, async || account.clone().deactivate().await).await?;
-    // The library does not look at the answer.
-    let status = client.reply().status;
-    if !(200..=299).contains(&status) {
-        return Err(AcmeError::Transport(format!("the CA answered {status}")));
-    }
-    set_aside(&path)?;
-    disk::remove(&path).map_err(|source| {
-        let action = "remove";
-        StoreError::File {
-            action,
-            path: path.clone(),
-            source,
+impl From<Saved> for Known {
+    fn from(saved: Saved) -> Self {
+        let key = saved.key().ok();
+        Self {
+            key: key.as_ref().map(Key::to_string),
+            thumbprint: key.and_then(|key| key.thumbprint().ok()),
+            directory: saved.directory,
+            url: saved.url,
+            contact: saved.contact,
         }
-        .into()
-    })
-}
-
-/// Revokes a certificate with the account that got it (RFC 8555 §7.6). Replace it first: this ends its service.
-///
-/// # Errors
-/// [`AcmeError`]; a certificate that is revoked already is no error.
-pub async fn revoke(
-    state_dir: &Path,
-    ca: &Ca,
-    certificate: &CertificateDer<'_>,
-    reason: RevocationReason,
-) -> Result<(), AcmeError> {
-    let path = path(state_dir, &ca.directory);
-    let saved = existing(&path, ca)?;
-    let client = Client::new(ca.ca_file.as_deref())?;
-    let account = restore(&saved, &client).await?;
-    let request = RevocationRequest {
-        certificate,
-        reason: Some(reason),
-    };
-    match patient(&client, async || account.revoke(&request).await).await {
-        Err(AcmeError::Refused { kind, .. }) if kind == "alreadyRevoked" => Ok(()),
-        other => other,
     }
 }
 
-fn existing(path: &Path, ca: &Ca) -> Result<Saved, AcmeError> {
-    let saved = read(path)?.filter(|saved| saved.url.is_some());
-    saved.ok_or_else(|| {
-        AcmeError::Config(format!(
-            "there is no account at `{}`\nhint: `portico cert issue` makes one with the first certificate",
-            ca.directory
-        ))
-    })
-}
-
-/// Keeps a copy of the file beside it.
-fn set_aside(path: &Path) -> Result<(), AcmeError> {
-    let aside = path.with_file_name("account.json.before");
-    let failed = |action| {
-        let path = path.to_owned();
-        move |source| StoreError::File {
-            action,
-            path,
-            source,
-        }
-    };
-    if let Some(content) = disk::read_if_there(path).map_err(failed("read"))? {
-        let content = Zeroizing::new(content);
-        disk::write(&aside, &content, disk::PRIVATE).map_err(failed("copy"))?;
-    }
-    Ok(())
-}
-
-fn create(path: &Path, directory: &str) -> Result<Saved, AcmeError> {
-    let failed = |error: instant_acme::Error| {
-        AcmeError::Config(format!("cannot make an account key: {error}"))
-    };
-    let (_, key) = Key::generate_pkcs8().map_err(failed)?;
-    let saved = Saved {
-        directory: directory.to_owned(),
-        key: encode(&key),
-        url: None,
-        contact: None,
-    };
-    write(path, &saved)?;
+/// A key of our own, on the disk and not known to anybody yet.
+fn create(file: &AccountFile, ca: &Ca) -> Result<Saved, AcmeError> {
+    let saved = Saved::new(&ca.directory, &Key::generate()?)?;
+    file.write(&saved)?;
     failpoint::hit(failpoint::ACCOUNT_KEY_WRITTEN);
     Ok(saved)
 }
 
-fn pkcs8(saved: &Saved) -> Result<PrivatePkcs8KeyDer<'static>, instant_acme::Error> {
-    // The decoder's error would show part of the key.
-    let bytes = BASE64_URL_SAFE_NO_PAD
-        .decode(saved.key.as_bytes())
-        .map_err(|_shows_key| instant_acme::Error::Str("the account key is damaged"))?;
-    Ok(PrivatePkcs8KeyDer::from(bytes))
+/// What the CA says of an account.
+struct Found {
+    url: String,
+    contact: Option<String>,
 }
 
-fn read(path: &Path) -> Result<Option<Saved>, AcmeError> {
-    let file = |source| StoreError::File {
-        action: "read",
-        path: path.to_owned(),
-        source,
+/// Makes the CA know the key on the disk, or finds that it does already.
+async fn register(
+    file: &AccountFile,
+    saved: &mut Saved,
+    ca: &Ca,
+    post: &mut Post<'_>,
+) -> Result<(), AcmeError> {
+    let key = saved.key()?;
+    let known = match &ca.eab {
+        // A binding may be good for one account only, so a key that the CA knows is not bound again.
+        Some(_) => match look_up(&key, post).await {
+            Err(AcmeError::AccountGone(_)) => None,
+            other => Some(other?),
+        },
+        None => None,
     };
-    let Some(content) = disk::read_if_there(path).map_err(file)? else {
-        return Ok(None);
+    let found = match known {
+        Some(found) => found,
+        None => make(&key, ca, post).await?,
     };
-    let content = Zeroizing::new(content);
-    let damaged = |error: serde_json::Error| {
-        AcmeError::Config(format!(
-            "the ACME account `{}` is damaged at line {}\nhint: restore it from a backup, or remove it and a new \
-             account is made",
-            path.display(),
-            error.line()
-        ))
-    };
-    serde_json::from_slice(&content).map(Some).map_err(damaged)
+    failpoint::hit(failpoint::ACCOUNT_REGISTERED);
+    tracing::info!(account = found.url, "the CA knows our account");
+    saved.url = Some(found.url);
+    saved.contact = found.contact;
+    file.write(saved)
 }
 
-fn write(path: &Path, saved: &Saved) -> Result<(), AcmeError> {
-    let file = |source| StoreError::File {
-        action: "write",
-        path: path.to_owned(),
-        source,
-    };
-    if let Some(folder) = path.parent() {
-        disk::create_dir(folder, disk::PRIVATE_DIR).map_err(file)?;
-    }
-    let content = serde_json::to_vec_pretty(saved)
-        .map(Zeroizing::new)
-        .map_err(|error| file(error.into()))?;
-    Ok(disk::write(path, &content, disk::PRIVATE).map_err(file)?)
+/// What a new account shall be (RFC 8555 §7.3).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Wanted {
+    terms_of_service_agreed: bool,
+    contact: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    external_account_binding: Option<Jws>,
 }
 
-/// One directory for each CA, named by its address, so that a person can tell them apart.
-fn path(state_dir: &Path, directory: &str) -> PathBuf {
-    let name = directory.strip_prefix("https://").unwrap_or(directory);
-    let plain = |c: char| {
-        if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') {
-            c
-        } else {
-            '_'
+/// RFC 8555 §7.3: an account for this key; the one that there is if the CA knows the key.
+async fn make(key: &Key, ca: &Ca, post: &mut Post<'_>) -> Result<Found, AcmeError> {
+    let url = post.new_account();
+    let binding = match &ca.eab {
+        Some(eab) => Some(Jws::binding(&eab.kid, &secret(eab)?, &url, key)?),
+        None => None,
+    };
+    let mut wanted = Wanted {
+        terms_of_service_agreed: true,
+        contact: ca.email.iter().map(|email| mailto(email)).collect(),
+        external_account_binding: binding,
+    };
+    match ask(&url, key, &wanted, post).await {
+        // The certificate matters more than the address.
+        Err(AcmeError::Refused { kind, detail, .. })
+            if ca.email.is_some() && kind.ends_with("Contact") =>
+        {
+            tracing::warn!(detail, "the CA did not take the contact address");
+            wanted.contact.clear();
+            ask(&url, key, &wanted, post).await
         }
+        other => other,
+    }
+}
+
+/// RFC 8555 §7.3.1: the account that has this key; [`AcmeError::AccountGone`] if there is none.
+async fn look_up(key: &Key, post: &mut Post<'_>) -> Result<Found, AcmeError> {
+    let url = post.new_account();
+    ask(&url, key, &json!({ "onlyReturnExisting": true }), post).await
+}
+
+async fn ask(
+    url: &str,
+    key: &Key,
+    wanted: &impl Serialize,
+    post: &mut Post<'_>,
+) -> Result<Found, AcmeError> {
+    #[derive(Default, Deserialize)]
+    struct Object {
+        #[serde(default)]
+        contact: Vec<String>,
+    }
+    let answer = post.send(url, Signer::Key(key), wanted).await?;
+    let url = answer.location.ok_or_else(|| {
+        AcmeError::Transport("the CA does not tell the account's address".to_owned())
+    })?;
+    // Not every CA tells the address; then it is given again, which does no harm.
+    let object: Object = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let contact = object.contact.into_iter().next();
+    let contact = contact.map(|contact| contact.trim_start_matches("mailto:").to_owned());
+    Ok(Found { url, contact })
+}
+
+/// Ends a change of keys that a run began and did not live to note: the CA says which of both is the account's.
+async fn settle(
+    file: &AccountFile,
+    saved: &mut Saved,
+    post: &mut Post<'_>,
+) -> Result<(), AcmeError> {
+    let Some(next) = saved.next()? else {
+        return Ok(());
     };
-    let name: String = name.chars().map(plain).take(200).collect();
-    state_dir
-        .join("acme")
-        .join("accounts")
-        .join(name)
-        .join("account.json")
+    match look_up(&next, post).await {
+        // Nobody but this account ever showed it to the CA.
+        Ok(found) => {
+            tracing::info!(account = found.url, "the CA has the account's new key");
+            saved.promote();
+        }
+        Err(AcmeError::AccountGone(_)) => {
+            tracing::info!("the CA never took the account's new key; the one before stays");
+            saved.next = None;
+        }
+        Err(error) => return Err(error),
+    }
+    file.write(saved)
+}
+
+/// The key that the CA gave for the binding.
+fn secret(eab: &Eab) -> Result<Zeroizing<Vec<u8>>, AcmeError> {
+    let config = |error: crate::config::SecretError| AcmeError::Config(error.to_string());
+    let credentials = eab.key_file.read().map_err(config)?;
+    let key = credentials.require("eab_hmac_key").map_err(config)?;
+    // With or without padding: CAs print both. The decoder's error would show part of the key.
+    let key = BASE64_URL_SAFE_NO_PAD.decode(key.expose().trim_end_matches('='));
+    key.map(Zeroizing::new).map_err(|_shows_key| {
+        AcmeError::Config(format!(
+            "`eab_hmac_key` in `{}` is not base64url\nhint: copy the key from the CA's page as it stands there",
+            eab.key_file
+        ))
+    })
+}
+
+fn mailto(email: &str) -> String {
+    format!("mailto:{email}")
 }

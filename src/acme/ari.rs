@@ -37,6 +37,8 @@ pub struct Advice {
     pub certificate: String,
     /// The window that the CA suggests; none if it gave none that makes sense.
     pub window: Option<Window>,
+    /// When the CA first gave this window.
+    pub since: Option<UnixTime>,
     /// The time inside the window that was chosen, before the schedule's own bounds.
     pub point: Option<UnixTime>,
     /// Where the CA explains the window to a person.
@@ -101,7 +103,10 @@ impl Advice {
                 explanation,
                 pause,
             } => {
-                self.window = Some(window);
+                if self.window != Some(window) {
+                    self.window = Some(window);
+                    self.since = Some(now);
+                }
                 self.explanation_url = explanation;
                 self.fetched = Some(now);
                 self.errors = 0;
@@ -248,6 +253,8 @@ mod tests {
         Answer {
             status: StatusCode::from_u16(status).unwrap(),
             retry_after: None,
+            location: None,
+            nonce: None,
             body: Bytes::copy_from_slice(body.as_bytes()),
         }
     }

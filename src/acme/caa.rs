@@ -1,4 +1,4 @@
-//! Whether a set of CAA records lets a CA issue for a domain and its wildcard by DNS-01 (RFC 8659, RFC 8657). Pure.
+//! Whether a set of CAA records lets a CA issue (RFC 8659), by our kind of challenge and for our account (RFC 8657). Pure.
 
 /// One CAA record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,16 +11,27 @@ pub(super) struct Property {
     pub(super) value: String,
 }
 
-/// Whether the records of the deciding name allow a CA that is called `identities`, for our `account`, both for the
-/// domain (`issue`) and for its wildcard (`issuewild`, or `issue` without any).
+/// What is asked of the CA.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wish<'a> {
+    /// The names that the CA goes by in CAA records.
+    pub(super) identities: &'a [String],
+    /// The URL of our account; none if there is none yet.
+    pub(super) account: Option<&'a str>,
+    /// The kind of challenge, as in `dns-01`.
+    pub(super) method: &'a str,
+    /// Whether the name itself is wanted.
+    pub(super) exact: bool,
+    /// Whether its wildcard is.
+    pub(super) wildcard: bool,
+}
+
+/// Whether the records of the deciding name allow what is wished: the name itself by `issue`, its wildcard by
+/// `issuewild`, or by `issue` if there is none.
 ///
 /// # Errors
 /// The reason in words.
-pub(super) fn judge(
-    set: &[Property],
-    identities: &[String],
-    account: Option<&str>,
-) -> Result<(), String> {
+pub(super) fn judge(set: &[Property], wish: &Wish<'_>) -> Result<(), String> {
     let known = [
         "issue",
         "issuewild",
@@ -41,23 +52,26 @@ pub(super) fn judge(
     }
     let of = |tag: &str| -> Vec<&Property> { set.iter().filter(|one| one.tag == tag).collect() };
     let (issue, wild) = (of("issue"), of("issuewild"));
-    allowed("issue", &issue, identities, account)?;
-    let wild = if wild.is_empty() { issue } else { wild };
-    allowed("issuewild", &wild, identities, account)
+    if wish.exact {
+        allowed("issue", &issue, wish)?;
+    }
+    if !wish.wildcard {
+        return Ok(());
+    }
+    if wild.is_empty() {
+        allowed("issue", &issue, wish)
+    } else {
+        allowed("issuewild", &wild, wish)
+    }
 }
 
-fn allowed(
-    tag: &str,
-    records: &[&Property],
-    identities: &[String],
-    account: Option<&str>,
-) -> Result<(), String> {
+fn allowed(tag: &str, records: &[&Property], wish: &Wish<'_>) -> Result<(), String> {
     if records.is_empty() {
         return Ok(());
     }
     let mut reason = None;
     for record in records {
-        match permits(&record.value, identities, account) {
+        match permits(&record.value, wish) {
             Ok(()) => return Ok(()),
             // That another CA is named says less than why ours is not let in.
             Err(Some(why)) => reason = Some(why),
@@ -75,14 +89,12 @@ fn allowed(
 }
 
 /// Whether one value names the CA and its parameters fit; the reason if they do not, none if it names another.
-fn permits(
-    value: &str,
-    identities: &[String],
-    account: Option<&str>,
-) -> Result<(), Option<String>> {
+fn permits(value: &str, wish: &Wish<'_>) -> Result<(), Option<String>> {
+    let (account, method) = (wish.account, wish.method);
     let mut parts = value.split(';').map(str::trim);
     let issuer = parts.next().unwrap_or_default();
-    if !identities
+    if !wish
+        .identities
         .iter()
         .any(|identity| identity.eq_ignore_ascii_case(issuer))
     {
@@ -108,9 +120,9 @@ fn permits(
             "validationmethods"
                 if !value
                     .split(',')
-                    .any(|one| one.trim().eq_ignore_ascii_case("dns-01")) =>
+                    .any(|one| one.trim().eq_ignore_ascii_case(method)) =>
             {
-                return Err(Some(format!("it allows `{value}`, not dns-01")));
+                return Err(Some(format!("it allows `{value}`, not {method}")));
             }
             _ => {}
         }
@@ -125,6 +137,15 @@ mod tests {
     const ACCOUNT: &str = "https://ca.test/acct/1";
 
     fn judged(set: &[(&str, &str)]) -> Result<(), String> {
+        judged_for(set, "dns-01", Some(ACCOUNT), [true, true])
+    }
+
+    fn judged_for(
+        set: &[(&str, &str)],
+        method: &str,
+        account: Option<&str>,
+        [exact, wildcard]: [bool; 2],
+    ) -> Result<(), String> {
         let set: Vec<_> = set
             .iter()
             .map(|(tag, value)| Property {
@@ -133,7 +154,14 @@ mod tests {
                 value: (*value).to_owned(),
             })
             .collect();
-        judge(&set, &["ca.test".to_owned()], Some(ACCOUNT))
+        let wish = Wish {
+            identities: &["ca.test".to_owned()],
+            account,
+            method,
+            exact,
+            wildcard,
+        };
+        judge(&set, &wish)
     }
 
     #[test]
@@ -181,12 +209,27 @@ mod tests {
 
     #[test]
     fn an_account_that_is_wanted_before_there_is_one_is_told() {
-        let set = [Property {
-            critical: false,
-            tag: "issue".to_owned(),
-            value: "ca.test; accounturi=https://ca.test/acct/1".to_owned(),
-        }];
-        let reason = judge(&set, &["ca.test".to_owned()], None).unwrap_err();
+        let set = [("issue", "ca.test; accounturi=https://ca.test/acct/1")];
+        let reason = judged_for(&set, "dns-01", None, [true, true]).unwrap_err();
         assert!(reason.contains("there is none here yet"), "{reason}");
+    }
+
+    #[test]
+    fn only_the_kind_of_challenge_and_the_names_that_are_wanted_count() {
+        let set = [
+            ("issue", "ca.test; validationmethods=http-01,tls-alpn-01"),
+            ("issuewild", ";"),
+        ];
+        let single = [true, false];
+        for method in ["http-01", "tls-alpn-01"] {
+            assert_eq!(judged_for(&set, method, None, single), Ok(()));
+        }
+        let reason = judged_for(&set, "dns-persist-01", None, single).unwrap_err();
+        assert!(reason.ends_with("not dns-persist-01"), "{reason}");
+        assert!(judged_for(&set, "http-01", None, [true, true]).is_err());
+        // A wildcard alone does not look at `issue` where `issuewild` speaks.
+        let set = [("issue", ";"), ("issuewild", "ca.test")];
+        assert_eq!(judged_for(&set, "dns-01", None, [false, true]), Ok(()));
+        assert!(judged_for(&set, "dns-01", None, single).is_err());
     }
 }

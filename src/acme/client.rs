@@ -1,4 +1,4 @@
-//! HTTPS to the CA, with deadlines and caps, for the ACME library.
+//! HTTPS to the CA, with deadlines and caps, for the ACME library and for requests of our own.
 //!
 //! One connection at a time is kept open between calls. What the library drops from a reply (status, `Retry-After`,
 //! `Date`) is kept aside in [`Reply`]. Nothing is retried here, and plain HTTP is refused.
@@ -12,7 +12,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{DATE, HOST, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
+use http::header::{DATE, HOST, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -41,6 +41,8 @@ const BODY: usize = 256 << 10;
 const IDLE: Duration = Duration::from_secs(4);
 /// What a `Retry-After` may ask for at most.
 const LONGEST_WAIT: Duration = Duration::from_secs(7 * 86400);
+/// RFC 8555 §6.5.1.
+const REPLAY_NONCE: HeaderName = HeaderName::from_static("replay-nonce");
 /// RFC 8555 §6.1 wants the client named.
 const AGENT: &str = concat!("portico/", env!("CARGO_PKG_VERSION"));
 
@@ -57,11 +59,15 @@ pub(super) struct Reply {
     pub(super) location: Option<String>,
 }
 
-/// The answer to a plain GET.
+/// The answer to a request that is not the library's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) retry_after: Option<UnixTime>,
+    /// The address of what was made or found.
+    pub(super) location: Option<String>,
+    /// For the next signed request (RFC 8555 §6.5).
+    pub(super) nonce: Option<String>,
     pub(super) body: Bytes,
 }
 
@@ -111,13 +117,23 @@ impl Client {
 
     /// A GET without account or nonce, whatever the status of the answer.
     pub(super) async fn get(&self, url: &str) -> Result<Answer, Failure> {
-        let request = Request::get(url).body(BodyWrapper::default())?;
+        self.send(Request::get(url).body(BodyWrapper::default())?)
+            .await
+    }
+
+    /// One request with the deadlines and caps of all, whatever the status of the answer.
+    pub(super) async fn send(
+        &self,
+        request: Request<BodyWrapper<Bytes>>,
+    ) -> Result<Answer, Failure> {
         let called = tokio::time::timeout(TOTAL, self.exchange(request)).await;
         let (parts, body) =
             called.map_err(|_elapsed| format!("no answer within {} s", TOTAL.as_secs()))??;
         Ok(Answer {
             status: parts.status,
             retry_after: self.reply().retry_after,
+            location: text(&parts.headers, &LOCATION),
+            nonce: text(&parts.headers, &REPLAY_NONCE),
             body,
         })
     }
@@ -152,11 +168,7 @@ impl Client {
             status: parts.status.as_u16(),
             retry_after: retry_after(&parts.headers, UnixTime::now()),
             date: parts.headers.get(DATE).and_then(http_date),
-            location: parts
-                .headers
-                .get(LOCATION)
-                .and_then(|value| value.to_str().ok())
-                .map(str::to_owned),
+            location: text(&parts.headers, &LOCATION),
         });
         if !line.sender.is_closed() {
             line.since = Instant::now();
@@ -260,17 +272,12 @@ pub(super) fn connector(ca_file: Option<&Path>) -> Result<TlsConnector, AcmeErro
     let mut roots = RootCertStore::empty();
     let native = rustls_native_certs::load_native_certs();
     let (mut trusted, _) = roots.add_parsable_certificates(native.certs);
-    if let Some(path) = ca_file {
-        let bad =
-            |reason: String| AcmeError::Config(format!("`ca_file` `{}`: {reason}", path.display()));
-        let content = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
-        for certificate in CertificateDer::pem_slice_iter(&content) {
-            let certificate = certificate.map_err(|error| bad(error.to_string()))?;
-            roots
-                .add(certificate)
-                .map_err(|error| bad(error.to_string()))?;
-            trusted += 1;
-        }
+    for certificate in named_roots(ca_file)? {
+        roots.add(certificate).map_err(|error| {
+            let path = ca_file.unwrap_or_else(|| Path::new("")).display();
+            AcmeError::Config(format!("`ca_file` `{path}`: {error}"))
+        })?;
+        trusted += 1;
     }
     if trusted == 0 {
         let text = "this machine trusts no CA, so the connection to the ACME directory cannot be checked\nhint: \
@@ -284,6 +291,21 @@ pub(super) fn connector(ca_file: Option<&Path>) -> Result<TlsConnector, AcmeErro
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(tls)))
+}
+
+/// The certificates of `ca_file`.
+pub(super) fn named_roots(
+    ca_file: Option<&Path>,
+) -> Result<Vec<CertificateDer<'static>>, AcmeError> {
+    let Some(path) = ca_file else {
+        return Ok(Vec::new());
+    };
+    let bad =
+        |reason: String| AcmeError::Config(format!("`ca_file` `{}`: {reason}", path.display()));
+    let content = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
+    CertificateDer::pem_slice_iter(&content)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| bad(error.to_string()))
 }
 
 /// Turns the request into one for this server (origin form and `Host`) and gives back `host:port`.
@@ -331,6 +353,11 @@ async fn read(mut body: Incoming) -> Result<Bytes, Failure> {
         }
     }
     Ok(content.freeze())
+}
+
+fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let value = headers.get(name)?.to_str().ok()?;
+    Some(value.to_owned())
 }
 
 /// `Retry-After` in seconds or as a date (RFC 9110 §10.2.3), as a time within the next seven days.

@@ -12,6 +12,7 @@ use time::macros::format_description;
 
 use super::client::Reply;
 use super::dns::DnsError;
+use super::key::KeyError;
 use super::limits::Scope;
 use super::propagation::PropagationError;
 use crate::cert::bundle::BundleError;
@@ -137,6 +138,14 @@ pub enum AcmeError {
     /// The configuration does not say enough.
     #[error("{0}")]
     Config(String),
+}
+
+impl From<KeyError> for AcmeError {
+    fn from(error: KeyError) -> Self {
+        Self::Config(format!(
+            "cannot sign: {error}\nhint: is the key's file whole? restore it from a backup"
+        ))
+    }
 }
 
 impl AcmeError {

@@ -63,7 +63,7 @@ pub struct Event {
     pub seconds_left: Option<i64>,
 }
 
-/// Runs the program for each event, side by side.
+/// Runs the program for each event: those of one lineage in their order, those of several side by side.
 #[derive(Debug)]
 pub struct Hook {
     command: Option<Vec<String>>,
@@ -80,19 +80,26 @@ impl Hook {
         }
     }
 
-    /// Logs the event and hands it to the program, without waiting for it.
-    pub fn tell(&mut self, event: &Event) {
-        let (kind, detail) = (event.event, &event.detail);
-        tracing::info!(EDGE_LINEAGE = event.lineage, EDGE_CLASS = event.class, event = ?kind, level = event.level.word(), "{detail}");
-        let Some(command) = self.command.clone() else {
-            return;
-        };
-        match serde_json::to_vec(event) {
-            Ok(mut json) => {
-                json.push(b'\n');
-                self.running.spawn(call(command, json));
+    /// Logs the events of a lineage and hands them to the program, one after the other and without waiting for it.
+    pub fn tell(&mut self, events: &[Event]) {
+        let mut lines = Vec::new();
+        for event in events {
+            let (kind, detail) = (event.event, &event.detail);
+            tracing::info!(EDGE_LINEAGE = event.lineage, EDGE_CLASS = event.class, event = ?kind, level = event.level.word(), "{detail}");
+            match serde_json::to_vec(event) {
+                Ok(mut json) => {
+                    json.push(b'\n');
+                    lines.push(json);
+                }
+                Err(error) => tracing::warn!(%error, "an event cannot be written"),
             }
-            Err(error) => tracing::warn!(%error, "an event cannot be written"),
+        }
+        if let Some(command) = self.command.clone() {
+            self.running.spawn(async move {
+                for json in lines {
+                    call(&command, json).await;
+                }
+            });
         }
     }
 
@@ -106,8 +113,8 @@ impl Hook {
     }
 }
 
-async fn call(command: Vec<String>, json: Vec<u8>) {
-    let [program, arguments @ ..] = command.as_slice() else {
+async fn call(command: &[String], json: Vec<u8>) {
+    let [program, arguments @ ..] = command else {
         return;
     };
     let child = Command::new(program)

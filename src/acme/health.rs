@@ -3,6 +3,8 @@
 //! The one source of what `portico cert status`, `portico cert check`, `/status`, the metrics and the events say, so
 //! that they agree. It reads files, opens no connection and changes nothing.
 
+mod words;
+
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
@@ -13,8 +15,8 @@ use super::limits::Limits;
 use super::notices::Notices;
 use super::renew::{self, View};
 use super::schedule::Decision;
-use super::state::State;
-use crate::cert::bundle::Bundle;
+use super::state::{Phase, State};
+use crate::cert::bundle::{self, Bundle};
 use crate::cert::files::Files;
 use crate::cert::lineage::Lineage;
 use crate::cert::store::file::FileStore;
@@ -59,6 +61,11 @@ pub struct Health {
     /// When its renewal is or was due; none if nobody here renews.
     #[serde(serialize_with = "rfc3339")]
     pub renew_at: Option<UnixTime>,
+    /// How far the engine is with it, or was when it died; the next run puts that right.
+    pub phase: Phase,
+    /// Since when; none if nothing is under way.
+    #[serde(serialize_with = "rfc3339")]
+    pub phase_since: Option<UnixTime>,
     /// The last try that failed, if none has succeeded since.
     pub failure: Option<Failure>,
     /// How near the end is.
@@ -168,6 +175,7 @@ fn of_files(files: &Files, lineage: &Lineage, now: UnixTime) -> Health {
     health.next = match (&bundle, fault) {
         (Some(bundle), _) => {
             health.note_missing_names(lineage, bundle);
+            health.note_missing_issuer(bundle);
             "renewed by another program (`certs = \"files\"`)".to_owned()
         }
         (None, fault) => {
@@ -189,12 +197,16 @@ fn of_view(
     let stored = view.stored.as_ref();
     let mut health = Health::new(domain, stored.map(|stored| &stored.bundle), now);
     health.generation = stored.map(|stored| stored.generation);
+    (health.phase, health.phase_since) = (view.state.phase, view.state.phase_since);
     let off = config.acme.run == AcmeRun::Off;
     if !off {
         health.renew_at = view.renew_at;
     }
     health.near = health.nearness(now, health.renew_at);
     health.level = health.near;
+    if let Some(stored) = stored {
+        health.note_missing_issuer(&stored.bundle);
+    }
     if let (Some(waiting), Decision::Renew(_), false) = (&view.waiting, view.decision, off) {
         let (detail, hint) = split_hint(&waiting.detail);
         // Nobody but the operator can end this, so there is no time to lose.
@@ -291,6 +303,8 @@ impl Health {
             left_permille: bundle.map(|bundle| dates(bundle).left(now)),
             generation: None,
             renew_at: None,
+            phase: Phase::Idle,
+            phase_since: None,
             failure: None,
             near: Level::Fine,
             level: Level::Fine,
@@ -323,87 +337,10 @@ impl Health {
         }
     }
 
-    fn next_step(&self, config: &Config, view: &View, notices: &Notices) -> String {
-        if notices.not_served().is_some() {
-            return "is the proxy running with this `state_dir`? `systemctl restart portico`, then `portico cert \
-                    reconcile`"
-                .to_owned();
+    fn note_missing_issuer(&mut self, bundle: &Bundle) {
+        if bundle.lacks_issuer() {
+            self.worry(Level::Warning, bundle::ALONE.to_owned());
         }
-        let run = match config.acme.run {
-            AcmeRun::Daemon => "it is tried within a minute",
-            AcmeRun::Timer | AcmeRun::Off => "`systemctl start portico-renew` tries now",
-        };
-        match (&self.failure, view.decision, config.acme.run) {
-            (_, Decision::Renew(reason), AcmeRun::Off) => {
-                format!("import a new one with `portico cert import` ({reason})")
-            }
-            (_, Decision::Wait(until), AcmeRun::Off) => {
-                format!("import a new one with `portico cert import` before {until}")
-            }
-            (Some(failure), Decision::Renew(_), _) => {
-                let todo = failure
-                    .hint
-                    .as_deref()
-                    .map_or_else(String::new, |hint| format!("; {hint}"));
-                if failure.class == Class::Blocked {
-                    format!("somebody must act, tried again at {}{todo}", failure.until)
-                } else {
-                    format!("next try at {}{todo}", failure.until)
-                }
-            }
-            (None, Decision::Renew(reason), _) => format!("due now: {reason}; {run}"),
-            (_, Decision::Wait(until), _) => format!("renewal at {until}"),
-        }
-    }
-
-    /// For people, in one line.
-    #[must_use]
-    pub fn line(&self) -> String {
-        let Some(((serial, end), left)) = self
-            .serial
-            .as_ref()
-            .zip(self.not_after)
-            .zip(self.seconds_left)
-        else {
-            let problems = self.listed_problems();
-            return format!("{}: no certificate{problems}; {}", self.domain, self.next);
-        };
-        let left = match left {
-            ..0 => "EXPIRED".to_owned(),
-            // Whole hours for a short lifetime, days for a long one.
-            0..172_800 => {
-                let seconds = left.unsigned_abs() / 60 * 60;
-                format!(
-                    "{} left",
-                    units::format_duration(Duration::from_secs(seconds))
-                )
-            }
-            _ => format!("{} days left", left / 86400),
-        };
-        let generation = self
-            .generation
-            .map_or_else(String::new, |number| format!(", generation {number}"));
-        format!(
-            "{}: certificate {serial} for {}, {left} (until {end}){generation}{}; {}",
-            self.domain,
-            self.names.join(", "),
-            self.listed_problems(),
-            self.next
-        )
-    }
-
-    fn listed_problems(&self) -> String {
-        self.problems
-            .iter()
-            .fold(String::new(), |mut text, problem| {
-                text.push_str("; ");
-                if self.level > Level::Fine {
-                    text.push_str(&self.level.word().to_uppercase());
-                    text.push_str(": ");
-                }
-                text.push_str(problem);
-                text
-            })
     }
 }
 

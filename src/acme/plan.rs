@@ -1,33 +1,29 @@
 //! `portico cert plan`: everything that an order needs, tried without one.
 //!
-//! Each [`Finding`] is one thing that was looked at, with what to do if it is wrong. A TXT record of our own is
-//! published, seen at every authoritative server and removed, and is in the ledger meanwhile; nothing else is changed,
-//! no account is made and no order is placed.
+//! Each [`Finding`] is one thing that was looked at, with what to do if it is wrong. What is tried depends on the kind of
+//! challenge: a TXT record of our own is published, seen at every authoritative server and removed; a standing record is
+//! looked for; an answer is handed to the proxy and asked for where the CA will ask. Such a record is in the ledger
+//! meanwhile, and nothing of it stays. No account is made and no order is placed.
 
-use std::net::SocketAddr;
+mod answers;
+mod ca;
+mod records;
 
-use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::{Name, RData, RecordType};
-use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use serde::Serialize;
 
 use super::account;
-use super::caa::{self, Property};
-use super::client::Client;
+use super::caa::Wish;
 use super::dns::Output;
-use super::dns::wire::{self, Role};
-use super::error::AcmeError;
 use super::limits::Limits;
-use super::propagation::Propagation;
 use super::renew;
-use super::trial;
+use crate::cert::lineage::Lineage;
+use crate::cert::live::CertName;
 use crate::cert::store::Store;
 use crate::clock::UnixTime;
-use crate::config::{Ca, Config, Dns};
+use crate::config::{Ca, Challenge, Config};
 use crate::host::Host;
-
-/// A clock that differs by more from the CA's is worth a warning, in seconds.
-const SKEW: i64 = 300;
 
 /// How one thing is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -63,69 +59,135 @@ impl Finding {
     }
 }
 
-/// What the CA says of itself (RFC 8555 §7.1.1).
-#[derive(Debug, Default, Deserialize)]
-struct Directory {
-    #[serde(default)]
-    meta: DirectoryMeta,
+/// The ports that a CA comes to; others are for tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ports {
+    /// For http-01.
+    pub http: u16,
+    /// For tls-alpn-01.
+    pub tls: u16,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct DirectoryMeta {
-    caa_identities: Vec<String>,
-    external_account_required: bool,
-    profiles: std::collections::BTreeMap<String, String>,
+impl Default for Ports {
+    /// 80 (RFC 8555 §8.3) and 443 (RFC 8737 §3).
+    fn default() -> Self {
+        Self { http: 80, tls: 443 }
+    }
 }
 
-/// Looks at everything that an order for `domain` needs.
+/// What is wanted of one name.
+#[derive(Debug, Clone, Copy, Default)]
+struct Wanted {
+    exact: bool,
+    wildcard: bool,
+}
+
+/// The plan of one lineage.
+struct Plan<'a> {
+    config: &'a Config,
+    store: &'a dyn Store,
+    lineage: Lineage,
+    hosts: BTreeMap<Host, Wanted>,
+    /// The URL of our account at the first CA; none if there is none.
+    account: Option<String>,
+    /// The names that the first CA goes by; empty if it does not tell.
+    identities: Vec<String>,
+    found: Vec<Finding>,
+}
+
+/// Looks at everything that an order for the lineage `domain` needs. A CA comes to `ports`.
 pub async fn plan(
     config: &Config,
     store: &dyn Store,
     domain: &Host,
+    ports: Ports,
     out: Output<'_>,
 ) -> Vec<Finding> {
-    let mut found = Vec::new();
+    let lineage = Lineage::of(config, domain);
+    let mut hosts: BTreeMap<Host, Wanted> = BTreeMap::new();
+    for name in &lineage.names {
+        match name {
+            CertName::Exact(host) => hosts.entry(host.clone()).or_default().exact = true,
+            CertName::Wildcard(host) => hosts.entry(host.clone()).or_default().wildcard = true,
+        }
+    }
+    let mut plan = Plan {
+        config,
+        store,
+        lineage,
+        hosts,
+        account: None,
+        identities: Vec::new(),
+        found: Vec::new(),
+    };
     match store.probe() {
-        Ok(()) => found.push(Finding::new(
+        Ok(()) => plan.note(
             "state",
             Grade::Good,
             "the state directory takes and keeps files",
-        )),
-        Err(error) => found.push(Finding::new("state", Grade::Bad, error.to_string())),
+        ),
+        Err(error) => plan.note("state", Grade::Bad, error.to_string()),
     }
-    budgets(config, store, domain, &mut found);
-    let ca = config.acme.first();
-    let meta = the_ca(&ca, &mut found).await;
-    let Some(dns) = &config.acme.dns else {
-        found.push(Finding::new(
-            "dns",
-            Grade::Bad,
-            "no DNS provider is configured\nhint: add [acme.dns] with `provider`",
-        ));
-        return found;
-    };
-    if let Some(meta) = meta {
-        let account = account::show(&config.state_dir, &ca).ok().flatten();
-        let url = account.and_then(|known| known.url);
-        authorization(
-            dns,
-            domain,
-            &meta.caa_identities,
-            url.as_deref(),
-            &mut found,
-        )
-        .await;
+    let names = (domain, &plan.hosts);
+    budgets(config, store, names, &mut plan.found);
+    for ca in config.acme.cas() {
+        plan.ask(&ca).await;
     }
-    match records(dns, store, domain, &mut found, out).await {
-        Ok(()) => {}
-        Err(error) => found.push(Finding::new("record", Grade::Bad, error.to_string())),
+    match plan.lineage.challenge {
+        Challenge::Dns01 | Challenge::DnsAccount01 => plan.records(out).await,
+        Challenge::DnsPersist01 => plan.standing().await,
+        Challenge::Http01 => plan.answers(ports.http).await,
+        Challenge::TlsAlpn01 => plan.answers(ports.tls).await,
     }
-    found
+    plan.found
+}
+
+impl Plan<'_> {
+    fn note(&mut self, what: &'static str, grade: Grade, detail: impl Into<String>) {
+        self.found.push(Finding::new(what, grade, detail));
+    }
+
+    /// Looks at one CA. What is wrong with the second one fails no order, as long as the first one works.
+    async fn ask(&mut self, ca: &Ca) {
+        let first = *ca == self.config.acme.first();
+        let mut found = Vec::new();
+        let account = account::show(&self.config.state_dir, ca).ok().flatten();
+        let account = account.and_then(|known| known.url);
+        if let Some(meta) = ca::ask(ca, &mut found).await {
+            let dns = self.config.acme.dns.clone().unwrap_or_default();
+            for (host, wanted) in &self.hosts {
+                let wish = Wish {
+                    identities: &meta.caa_identities,
+                    account: account.as_deref(),
+                    method: self.lineage.challenge.name(),
+                    exact: wanted.exact,
+                    wildcard: wanted.wildcard,
+                };
+                found.push(ca::authorization(&dns, host, &wish).await);
+            }
+            if first {
+                self.identities = meta.caa_identities;
+            }
+        }
+        if first {
+            self.account = account;
+        } else {
+            for finding in &mut found {
+                finding.grade = finding.grade.min(Grade::Doubtful);
+                finding.detail = format!("second CA (`acme.fallback`): {}", finding.detail);
+            }
+        }
+        self.found.append(&mut found);
+    }
 }
 
 /// What holds an order back.
-fn budgets(config: &Config, store: &dyn Store, domain: &Host, found: &mut Vec<Finding>) {
+fn budgets(
+    config: &Config,
+    store: &dyn Store,
+    (domain, hosts): (&Host, &BTreeMap<Host, Wanted>),
+    found: &mut Vec<Finding>,
+) {
     let now = UnixTime::now();
     let what = "budget";
     let limits = match Limits::load(store) {
@@ -138,8 +200,7 @@ fn budgets(config: &Config, store: &dyn Store, domain: &Host, found: &mut Vec<Fi
             block.scope, block.until, block.detail
         );
         found.push(Finding::new(what, Grade::Bad, detail));
-    } else if let Some(at) = limits.next_validation(&config.acme.directory, domain.as_str(), 2, now)
-    {
+    } else if let Some(at) = next_validation(&limits, &config.acme.directory, hosts, now) {
         let detail = format!("too many failed validations; the next may be asked for at {at}");
         found.push(Finding::new(what, Grade::Bad, detail));
     } else {
@@ -161,220 +222,16 @@ fn budgets(config: &Config, store: &dyn Store, domain: &Host, found: &mut Vec<Fi
     }
 }
 
-/// Whether the CA is there, what it wants, and what time it has.
-async fn the_ca(ca: &Ca, found: &mut Vec<Finding>) -> Option<DirectoryMeta> {
-    let client = match Client::new(ca.ca_file.as_deref()) {
-        Ok(client) => client,
-        Err(error) => {
-            found.push(Finding::new("ca", Grade::Bad, error.to_string()));
-            return None;
-        }
-    };
-    let directory = match client.get(&ca.directory).await {
-        Ok(answer) if answer.status == StatusCode::OK => {
-            serde_json::from_slice::<Directory>(&answer.body)
-                .map_err(|error| format!("the directory is not understood: {error}"))
-        }
-        Ok(answer) => Err(format!("the directory answered {}", answer.status)),
-        Err(error) => Err(format!(
-            "{error}\nhint: is `acme.directory` right, and may this machine reach it?"
-        )),
-    };
-    let meta = match directory {
-        Ok(directory) => directory.meta,
-        Err(detail) => {
-            found.push(Finding::new(
-                "ca",
-                Grade::Bad,
-                format!("`{}`: {detail}", ca.directory),
-            ));
-            return None;
-        }
-    };
-    let known = meta.profiles.keys().cloned().collect::<Vec<_>>().join(", ");
-    let finding = match &ca.profile {
-        Some(profile) if !meta.profiles.contains_key(profile) => Finding::new(
-            "ca",
-            Grade::Bad,
-            format!(
-                "it has no profile `{profile}`; it has: {known}\nhint: change or remove `acme.profile`"
-            ),
-        ),
-        _ if meta.external_account_required && ca.eab.is_none() => Finding::new(
-            "ca",
-            Grade::Bad,
-            "it wants an external account binding\nhint: set `kid` and `key_file` in [acme.eab]",
-        ),
-        _ => Finding::new("ca", Grade::Good, format!("`{}` answers", ca.directory)),
-    };
-    found.push(finding);
-    let clock = match client
-        .reply()
-        .date
-        .map(|date| UnixTime::now().seconds_since(date))
-    {
-        None => Finding::new(
-            "clock",
-            Grade::Doubtful,
-            "the CA gives no date to compare with",
-        ),
-        Some(skew) if skew.abs() > SKEW => Finding::new(
-            "clock",
-            Grade::Bad,
-            format!("this clock is {skew} s off the CA's\nhint: check NTP, as in `timedatectl`"),
-        ),
-        Some(skew) => Finding::new("clock", Grade::Good, format!("{skew} s off the CA's")),
-    };
-    found.push(clock);
-    Some(meta)
-}
-
-/// The CAA walk (RFC 8659 §3): the first name at or above the domain that has records decides.
-async fn authorization(
-    dns: &Dns,
-    domain: &Host,
-    identities: &[String],
-    account: Option<&str>,
-    found: &mut Vec<Finding>,
-) {
-    let what = "caa";
-    if identities.is_empty() {
-        let detail = "the CA does not say by which name CAA records allow it";
-        return found.push(Finding::new(what, Grade::Doubtful, detail));
-    }
-    let mut name = match Name::from_ascii(domain.as_str()) {
-        Ok(name) => name,
-        Err(error) => return found.push(Finding::new(what, Grade::Bad, error.to_string())),
-    };
-    name.set_fqdn(true);
-    let (servers, role) = if dns.nameservers.is_empty() {
-        (Propagation::new(dns).resolvers().to_vec(), Role::Recursor)
-    } else {
-        (dns.nameservers.clone(), Role::Authority)
-    };
-    while !name.is_root() {
-        match properties(&servers, role, &name).await {
-            Ok(set) if set.is_empty() => name = name.base_name(),
-            Ok(set) => {
-                let at = name.to_ascii();
-                let verdict = caa::judge(&set, identities, account);
-                let finding = match verdict {
-                    Ok(()) => Finding::new(
-                        what,
-                        Grade::Good,
-                        format!("the records at `{at}` allow the CA"),
-                    ),
-                    Err(reason) => Finding::new(
-                        what,
-                        Grade::Bad,
-                        format!(
-                            "the records at `{at}` forbid it: {reason}\nhint: add `{at} CAA 0 issue \"{0}\"` and \
-                             `{at} CAA 0 issuewild \"{0}\"`",
-                            identities.first().map_or("", String::as_str)
-                        ),
-                    ),
-                };
-                return found.push(finding);
-            }
-            // Above its zones a name server knows nothing, which is no answer about the rest of the walk.
-            Err(_) if role == Role::Authority => name = name.base_name(),
-            // RFC 8659 §3: a CA must not issue when it cannot tell.
-            Err(reason) => {
-                let detail = format!(
-                    "cannot ask for the records at `{}`: {reason}",
-                    name.to_ascii()
-                );
-                return found.push(Finding::new(what, Grade::Doubtful, detail));
-            }
-        }
-    }
-    found.push(Finding::new(
-        what,
-        Grade::Good,
-        "no CAA record, so every CA may issue",
-    ));
-}
-
-async fn properties(
-    servers: &[SocketAddr],
-    role: Role,
-    name: &Name,
-) -> Result<Vec<Property>, String> {
-    let mut reason = "no server to ask".to_owned();
-    let mut answer = None;
-    for server in servers {
-        match wire::ask(*server, role, name, RecordType::CAA).await {
-            Ok(reply) => match reply.metadata.response_code {
-                ResponseCode::NoError | ResponseCode::NXDomain => {
-                    answer = Some(reply);
-                    break;
-                }
-                code => reason = format!("{server}: {code}"),
-            },
-            Err(error) => reason = error.to_string(),
-        }
-    }
-    let answer = answer.ok_or(reason)?;
-    let records = answer
-        .answers
-        .iter()
-        .filter_map(|record| match &record.data {
-            RData::CAA(caa) => Some(Property {
-                critical: caa.issuer_critical,
-                tag: caa.tag.to_ascii_lowercase(),
-                value: String::from_utf8_lossy(&caa.value).into_owned(),
-            }),
-            _ => None,
-        });
-    Ok(records.collect())
-}
-
-/// Delegation, and a record of our own that comes and goes.
-async fn records(
-    dns: &Dns,
-    store: &dyn Store,
-    domain: &Host,
-    found: &mut Vec<Finding>,
-    out: Output<'_>,
-) -> Result<(), AcmeError> {
-    let Some(trial) = trial::trial(dns, store, domain, out).await? else {
-        found.push(Finding::new(
-            "record",
-            Grade::Doubtful,
-            "a renewal is running, so no record was tried",
-        ));
-        return Ok(());
-    };
-    let own = format!("_acme-challenge.{domain}");
-    let way = if trial.fqdn == own {
-        format!("`{own}` is not delegated")
-    } else {
-        format!("`{own}` leads to `{}`", trial.fqdn)
-    };
-    found.push(Finding::new(
-        "delegation",
-        Grade::Good,
-        format!("{way}; the zone is `{}`", trial.zone),
-    ));
-    found.push(match trial.visible {
-        Ok(waited) => Finding::new(
-            "record",
-            Grade::Good,
-            format!(
-                "`{}` published a TXT record, and every authoritative server had it after {} ms",
-                trial.provider,
-                waited.as_millis()
-            ),
-        ),
-        Err(error) => Finding::new("record", Grade::Bad, error.to_string()),
+/// When all names may be validated once more: none if now.
+fn next_validation(
+    limits: &Limits,
+    directory: &str,
+    hosts: &BTreeMap<Host, Wanted>,
+    now: UnixTime,
+) -> Option<UnixTime> {
+    let next = hosts.iter().filter_map(|(host, wanted)| {
+        let count = usize::from(wanted.exact) + usize::from(wanted.wildcard);
+        limits.next_validation(directory, host.as_str(), count, now)
     });
-    found.push(match trial.removed {
-        Ok(()) => Finding::new("clean-up", Grade::Good, "the record is removed"),
-        Err(error) => Finding::new(
-            "clean-up",
-            Grade::Bad,
-            format!("the record stays for now, the next run removes it: {error}"),
-        ),
-    });
-    Ok(())
+    next.max()
 }

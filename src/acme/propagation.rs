@@ -4,20 +4,25 @@
 //! name is asked for at authoritative servers only: a recursor that is asked too early remembers "no such record" for
 //! minutes, and the CA may use that very recursor. At the authoritative servers the name is followed through CNAMEs
 //! and delegations. A record counts as visible when every authoritative server gives all values with authority,
-//! because a CA asks from several places at once. Nothing here changes a record.
+//! because a CA asks from several places at once; resolvers that the operator names for that are asked only afterwards.
+//! Nothing here changes a record.
 
+mod agree;
+mod gone;
 mod look;
 mod sight;
 #[cfg(test)]
 mod tests;
+mod wait;
 mod zone;
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hickory_proto::rr::Name;
 use thiserror::Error;
 
+pub use self::agree::{Agreement, Discord};
 pub use self::look::Look;
 pub use self::sight::{Seen, Sight};
 use crate::config::Dns;
@@ -26,8 +31,6 @@ use crate::config::Dns;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// Between two rounds at most.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Between the first good round and the one that confirms it: an address may stand for many servers (anycast).
-const CONFIRM: Duration = Duration::from_secs(3);
 
 /// Why a record has no place or cannot be seen.
 #[derive(Debug, Error)]
@@ -58,7 +61,7 @@ pub enum PropagationError {
     )]
     Loop(String),
     /// Not seen in time.
-    #[error("the TXT record `{name}` was not visible everywhere after {} s: {state}{}", waited.as_secs(), hint(view.as_deref(), *dead))]
+    #[error("the TXT record `{name}` was not visible everywhere after {} s: {state}{hint}", waited.as_secs())]
     NotVisible {
         /// The record's name.
         name: String,
@@ -66,10 +69,18 @@ pub enum PropagationError {
         waited: Duration,
         /// What each server that lacks it says.
         state: String,
-        /// What the zone above says of the servers, if that is not what the resolvers said.
-        view: Option<String>,
-        /// Whether nothing but servers that do not answer stood in the way.
-        dead: bool,
+        /// What may be behind it, with a line that says what to do; empty if nothing is known.
+        hint: String,
+    },
+    /// The provider has removed it, and it is still there.
+    #[error("the TXT record `{name}` still has the value `{value}` after it was removed: {state}")]
+    StillThere {
+        /// The record's name.
+        name: String,
+        /// The value.
+        value: String,
+        /// What each server says that has it, or may have it.
+        state: String,
     },
 }
 
@@ -80,18 +91,8 @@ impl PropagationError {
         match self {
             Self::Loop(_) => true,
             Self::NoZone { certain, .. } => *certain,
-            Self::NoServers { .. } | Self::NotVisible { .. } => false,
+            Self::NoServers { .. } | Self::NotVisible { .. } | Self::StillThere { .. } => false,
         }
-    }
-}
-
-fn hint(view: Option<&str>, dead: bool) -> String {
-    match view {
-        Some(view) => format!(
-            "; {view}\nhint: this machine sees an internal view of the zone; set `resolvers` in [acme.dns] to public ones"
-        ),
-        None if dead => "\nhint: `allow_dead_ns = true` in [acme.dns] passes over name servers that do not answer".to_owned(),
-        None => String::new(),
     }
 }
 
@@ -137,6 +138,7 @@ impl Place {
 pub struct Propagation {
     resolvers: Vec<SocketAddr>,
     nameservers: Vec<SocketAddr>,
+    check_resolvers: Vec<SocketAddr>,
     zone: Option<Name>,
     floor: Duration,
     timeout: Duration,
@@ -160,6 +162,7 @@ impl Propagation {
                 config.resolvers.clone()
             },
             nameservers: config.nameservers.clone(),
+            check_resolvers: config.check_resolvers.clone(),
             zone: zone.map(absolute),
             floor: config.propagation_floor,
             timeout: config.propagation_timeout,
@@ -172,60 +175,6 @@ impl Propagation {
     #[must_use]
     pub fn resolvers(&self) -> &[SocketAddr] {
         &self.resolvers
-    }
-
-    /// Waits until every authoritative server gives all `values`, and the configured floor has passed.
-    ///
-    /// # Errors
-    /// [`PropagationError::NotVisible`] says what each server that lacks them says.
-    pub async fn wait(
-        &self,
-        place: &Place,
-        values: &[String],
-    ) -> Result<Duration, PropagationError> {
-        let start = Instant::now();
-        let mut pause = FIRST_PAUSE;
-        let mut good = false;
-        loop {
-            let sights = self.sights(place, values).await;
-            let lacks = sight::lacks(&sights);
-            let waited = start.elapsed();
-            if lacks.is_empty() {
-                // Servers that the operator named are asked directly, so one round tells all.
-                if (good || !self.nameservers.is_empty()) && waited >= self.floor {
-                    return Ok(waited);
-                }
-                good = true;
-                tokio::time::sleep(if self.nameservers.is_empty() {
-                    CONFIRM
-                } else {
-                    pause
-                })
-                .await;
-                continue;
-            }
-            good = false;
-            let dead = lacks.iter().all(|lack| lack.dead);
-            let state: Vec<&str> = lacks.iter().map(|lack| lack.text.as_str()).collect();
-            let state = state.join("; ");
-            if waited >= self.timeout {
-                let shown = sights.iter().any(|sight| sight.seen == Seen::All);
-                if dead && shown && self.allow_dead {
-                    tracing::warn!(name = %place.fqdn, state, "name servers that do not answer are passed over (`allow_dead_ns`)");
-                    return Ok(waited);
-                }
-                return Err(PropagationError::NotVisible {
-                    name: text(&place.fqdn),
-                    waited,
-                    state,
-                    view: self.other_view(place).await,
-                    dead: dead && shown,
-                });
-            }
-            tracing::info!(name = %place.fqdn, waited_s = waited.as_secs(), missing = state, "waiting for DNS");
-            tokio::time::sleep(pause).await;
-            pause = (pause * 3 / 2).min(LONGEST_PAUSE);
-        }
     }
 }
 

@@ -9,6 +9,7 @@ use super::backoff::Failure;
 use super::client::Client;
 use super::dns::Output;
 use super::error::{AcmeError, Class};
+use super::ledger::is_old;
 use super::limits::{Block, Limits, Scope};
 use super::order::Job;
 use super::schedule::{self, Decision, Reason};
@@ -17,7 +18,7 @@ pub use super::view::{View, Waiting, view};
 use super::view::{fingerprint, left, view_lineage};
 use crate::cert::failpoint;
 use crate::cert::lineage::Lineage;
-use crate::cert::store::{Store, Stored};
+use crate::cert::store::{Debt, Store, Stored};
 use crate::clock::UnixTime;
 use crate::config::Config;
 use crate::host::Host;
@@ -111,6 +112,7 @@ pub async fn renew_lineage(
     };
     store.mend(domain)?;
     let journal = Journal::open(store, domain)?;
+    journal.begin();
     advise(config, store, &journal, domain, now).await?;
     let view = view_lineage(config, store, lineage, now)?;
     let job = Job {
@@ -137,16 +139,17 @@ pub async fn renew_lineage(
         (Trigger::Force, Decision::Wait(_)) => Reason::Forced,
         (_, Decision::Renew(reason)) => reason,
         (Trigger::Due, Decision::Wait(until)) => {
-            if !store.debts(domain)?.is_empty() || store.has_answers(domain)? {
-                job.clean(out).await?;
-                journal.count_debts();
-            }
+            tidy(&job, now, Next::NotDue, out).await?;
             return Ok(Outcome::NotDue { until });
         }
     };
     if let Some(waiting) = view.waiting.clone()
         && (request.trigger == Trigger::Due || waiting.class == Class::Limited)
     {
+        // That it fails is no reason to say anything else than that.
+        if let Err(error) = tidy(&job, now, Next::Waits, out).await {
+            tracing::warn!(%domain, %error, "TXT records of ours stay for now; the next run removes them");
+        }
         return Ok(Outcome::Waiting {
             until: waiting.until,
             class: waiting.class,
@@ -180,6 +183,34 @@ pub async fn renew_lineage(
         reason,
         stored: Box::new(stored),
     })
+}
+
+/// What happens next to a lineage that orders nothing now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Nothing, for long.
+    NotDue,
+    /// A further try, which may take up the order in progress.
+    Waits,
+}
+
+/// Removes what the CA will not look at any more. It opens no connection if there is nothing.
+async fn tidy(job: &Job<'_>, now: UnixTime, next: Next, out: Output<'_>) -> Result<(), AcmeError> {
+    let (store, domain) = (job.store, &job.lineage.name);
+    let pending = store.pending(domain)?.and_then(|pending| pending.order.url);
+    let stays = |debt: &Debt| {
+        let known = pending.is_some() && debt.order == pending;
+        match next {
+            // Somebody who has forced an order may come back to it within the hour.
+            Next::NotDue => known && !is_old(debt, now),
+            Next::Waits => known || !is_old(debt, now),
+        }
+    };
+    let answers = next == Next::NotDue && store.has_answers(domain)?;
+    if !answers && store.debts(domain)?.iter().all(stays) {
+        return Ok(());
+    }
+    job.clean(stays, out).await
 }
 
 /// Asks the CA that issued the current certificate for its advice, if it is time to. What goes wrong is noted and no

@@ -1,7 +1,8 @@
 //! When a certificate is due. Pure: the time is an argument.
 //!
-//! The CA's own advice (ARI, RFC 9773) comes first when there is any: it may pull a renewal forward without limit,
-//! and may push it back only as far as a sixth of the lifetime before the end. Without advice it is two thirds of the
+//! The CA's own advice (ARI, RFC 9773) comes first when there is any: it may pull a renewal forward without limit
+//! (a window that is over when it is heard of means now, give or take five minutes), and may push it back only as far as
+//! a sixth of the lifetime before the end. Without advice it is two thirds of the
 //! lifetime, half of it for lifetimes under ten days, less up to a hundredth of it. Nothing here is tied to a lifetime:
 //! two minutes and ninety days follow the same fractions.
 //!
@@ -19,6 +20,10 @@ const SHORT: i64 = 10 * 86400;
 /// Without advice, certificates that began together are spread over this part of their lifetime.
 const SPREAD: i64 = 100;
 
+/// Where the CA wants many certificates replaced at once, theirs come within so many seconds, or a hundredth of the
+/// lifetime if that is less, and not in the same one.
+const URGENT: i64 = 300;
+
 /// What is known of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Facts {
@@ -28,6 +33,8 @@ pub struct Facts {
     pub not_after: UnixTime,
     /// The window in which the CA wants the renewal.
     pub window: Option<Window>,
+    /// When that window was first heard of; none if that is not known.
+    pub learnt: Option<UnixTime>,
     /// Where in a range of times this certificate's time lies: parts of 2³². See [`spread`].
     pub spread: u32,
 }
@@ -102,7 +109,14 @@ pub fn renewal(facts: &Facts) -> (UnixTime, Reason) {
         // RFC 9773 §4.2: an end before the start is no advice.
         Some(window) if window.start < window.end => {
             let latest = UnixTime(facts.not_after.0.saturating_sub(lifetime(facts) / 6));
-            (point(window, facts.spread).min(latest), Reason::Advised)
+            let at = match facts.learnt {
+                Some(learnt) if window.end <= learnt => {
+                    let within = URGENT.min(lifetime(facts) / SPREAD);
+                    UnixTime(learnt.0.saturating_add(part(within, facts.spread)))
+                }
+                _ => point(window, facts.spread),
+            };
+            (at.min(latest), Reason::Advised)
         }
         _ => (plain, Reason::Due),
     }
@@ -174,6 +188,7 @@ mod tests {
             not_before: UnixTime(0),
             not_after: UnixTime(days * DAY),
             window,
+            learnt: None,
             spread: 0,
         }
     }
@@ -210,6 +225,7 @@ mod tests {
                     not_before: UnixTime(1_000_000),
                     not_after: UnixTime(1_000_000 + lifetime),
                     window: None,
+                    learnt: None,
                     spread,
                 };
                 let used = renewal_time(&facts).0 - 1_000_000;
@@ -271,6 +287,7 @@ mod tests {
                 not_before: UnixTime(not_before),
                 not_after: UnixTime(not_before + lifetime),
                 window: Some(window),
+                learnt: None,
                 spread,
             };
             let (at, _) = renewal(&facts);
@@ -319,6 +336,36 @@ mod tests {
             decide(UnixTime(0), &never),
             Decision::Wait(UnixTime(75 * DAY))
         );
+    }
+
+    #[test]
+    fn a_window_that_was_over_when_it_was_heard_of_means_within_five_minutes() {
+        let learnt = UnixTime(20 * DAY);
+        let at = |lifetime_days, window, spread| {
+            let facts = Facts {
+                learnt: Some(learnt),
+                spread,
+                ..facts(lifetime_days, Some(window))
+            };
+            renewal(&facts).0.seconds_since(learnt)
+        };
+        let over = (19 * DAY, 20 * DAY);
+        assert_eq!(at(90, over, 0), 0);
+        assert_eq!(at(90, over, u32::MAX / 2), 149);
+        assert_eq!(at(90, over, u32::MAX), 299);
+        // Not over yet: the point inside counts, past or not.
+        assert_eq!(at(90, (19 * DAY, 20 * DAY + 1), 0), -DAY);
+        // The last sixth comes first.
+        assert_eq!(at(24, over, u32::MAX), 0);
+        let short = Facts {
+            not_before: UnixTime(learnt.0 - 60),
+            not_after: UnixTime(learnt.0 + 60),
+            learnt: Some(learnt),
+            spread: u32::MAX,
+            ..facts(90, Some((learnt.0 - 60, learnt.0 - 30)))
+        };
+        let within = renewal(&short).0.seconds_since(learnt);
+        assert!((0..=1).contains(&within), "two minutes: {within}");
     }
 
     #[test]

@@ -8,11 +8,15 @@ use std::time::Duration;
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 
-use super::dns::{Output, Provider, Txt};
+use super::dns::{Output, Provider};
 use super::error::AcmeError;
+use super::ledger::{self, Removal};
 use super::propagation::{Place, Propagation, PropagationError, Sight};
+use crate::cert::lineage::Lineage;
+use crate::cert::store::file::FileStore;
 use crate::cert::store::{Debt, Store};
-use crate::config::Dns;
+use crate::clock::UnixTime;
+use crate::config::{Config, Dns};
 use crate::host::Host;
 
 /// What a trial has shown.
@@ -32,35 +36,40 @@ pub struct Trial {
     pub removed: Result<(), AcmeError>,
 }
 
-/// Tries one domain; `None` if another process is at work on it.
+/// Tries the record `owner` (without trailing dot), which proves `host`; `None` if another process is at work on the
+/// lineage.
 ///
 /// # Errors
 /// [`AcmeError`] if the value could not even be published.
 pub async fn trial(
     dns: &Dns,
     store: &dyn Store,
-    domain: &Host,
+    lineage: &Host,
+    (host, owner): (&Host, &str),
     out: Output<'_>,
 ) -> Result<Option<Trial>, AcmeError> {
-    let Some(_lock) = store.lock(domain)? else {
+    let Some(_lock) = store.lock(lineage)? else {
         return Ok(None);
     };
     store.probe()?;
     let mut provider = Provider::new(dns)?;
     let propagation = Propagation::new(dns);
-    let place = propagation.locate(domain).await?;
+    let place = propagation.locate_name(owner).await?;
     let debt = Debt {
-        domain: domain.to_string(),
-        zone: zone_for(&provider, &place, domain)?,
+        domain: host.to_string(),
+        zone: zone_for(&provider, &place, host)?,
         fqdn: place.fqdn(),
         value: probe_value()?,
-        proof: None,
+        since: Some(UnixTime::now()),
+        ..Debt::default()
     };
     provider.open().await?;
-    store.owe(domain, &debt)?;
+    store.owe(lineage, &debt)?;
     let tried = publish(&mut provider, &propagation, &place, &debt, out).await;
     // Also if publishing failed: a call that failed may have worked.
-    let removed = remove(&mut provider, store, domain, &debt, out).await;
+    let debts = vec![debt.clone()];
+    let removed = remove(&mut provider, &propagation, store, lineage, debts, out).await;
+    let removed = removed.into_iter().try_for_each(|(_, removed)| removed);
     provider.close().await;
     let (sights, visible) = tried?;
     Ok(Some(Trial {
@@ -88,16 +97,27 @@ pub async fn sweep(
         return Ok(None);
     };
     let debts = store.debts(domain)?;
-    let mut ended = Vec::new();
     if debts.is_empty() {
-        return Ok(Some(ended));
+        return Ok(Some(Vec::new()));
     }
     let mut provider = Provider::new(dns)?;
-    for debt in debts {
-        let removed = remove(&mut provider, store, domain, &debt, out).await;
-        ended.push((debt, removed));
-    }
+    let propagation = Propagation::new(dns);
+    let ended = remove(&mut provider, &propagation, store, domain, debts, out).await;
     Ok(Some(ended))
+}
+
+/// The domains that the store has TXT records of and the configuration does not have any more: nobody else comes back to
+/// them.
+#[must_use]
+pub fn forgotten(config: &Config, store: &FileStore) -> Vec<Host> {
+    let known = Lineage::all(config);
+    let left = |domain: &Host| store.debts(domain).is_ok_and(|debts| !debts.is_empty());
+    store
+        .lineages()
+        .into_iter()
+        .filter(|domain| known.iter().all(|lineage| lineage.name != *domain))
+        .filter(left)
+        .collect()
 }
 
 /// The zone that the provider is told.
@@ -129,7 +149,8 @@ async fn publish(
     debt: &Debt,
     out: Output<'_>,
 ) -> Result<(Vec<Sight>, Result<Duration, PropagationError>), AcmeError> {
-    provider.add(&txt(debt), out).await?;
+    let names = [debt.domain.clone()];
+    provider.add(&ledger::txt(debt, &names, 0), out).await?;
     let values = [debt.value.clone()];
     let visible = propagation.wait(place, &values).await;
     Ok((propagation.sights(place, &values).await, visible))
@@ -137,29 +158,24 @@ async fn publish(
 
 async fn remove(
     provider: &mut Provider,
+    propagation: &Propagation,
     store: &dyn Store,
     domain: &Host,
-    debt: &Debt,
+    debts: Vec<Debt>,
     out: Output<'_>,
-) -> Result<(), AcmeError> {
-    provider.remove(&txt(debt), out).await?;
-    Ok(store.paid(domain, debt)?)
-}
-
-fn txt(debt: &Debt) -> Txt {
-    Txt {
-        domain: debt.domain.clone(),
-        zone: debt.zone.clone(),
-        fqdn: debt.fqdn.clone(),
-        value: debt.value.clone(),
-        proof: debt.proof.clone(),
-        all: vec![debt.domain.clone()],
-        remaining: 0,
-    }
+) -> Vec<(Debt, Result<(), AcmeError>)> {
+    let removal = Removal {
+        store,
+        lineage: domain,
+        names: &[domain.to_string()],
+        provider,
+        propagation,
+    };
+    removal.run(debts, out).await
 }
 
 /// A value of the form that challenges have (43 characters, RFC 8555 §8.4), which some services insist on.
-fn probe_value() -> Result<String, AcmeError> {
+pub(super) fn probe_value() -> Result<String, AcmeError> {
     let mut bytes = [0; 32];
     rustls::crypto::aws_lc_rs::default_provider()
         .secure_random

@@ -235,6 +235,7 @@ pub(super) fn facts(stored: &Stored, state: &State) -> Facts {
         not_before: bundle.not_before(),
         not_after: bundle.not_after(),
         window,
+        learnt: advice.and_then(|advice| advice.since),
         spread: schedule::spread(&stored.meta.account, &id, window),
     }
 }

@@ -4,6 +4,8 @@
 //! from; whether a CA is trusted is for clients to judge. Dates are checked by the caller's clock with
 //! [`Bundle::check_dates`], because an expired certificate is still better in service than none.
 
+mod issuer;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use time::OffsetDateTime;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+pub use self::issuer::ALONE;
 use crate::cert::lineage::Lineage;
 use crate::cert::live::{CertName, Served};
 use crate::clock::UnixTime;
@@ -89,7 +92,7 @@ pub enum BundleError {
     /// A leaf alone.
     #[error(
         "the chain holds the certificate alone and not who issued it: many clients would refuse it\nhint: ask the CA \
-         for the full chain"
+         for the full chain; if a root of a private CA issues directly, name that root in `acme.ca_file`"
     )]
     NoIssuer,
     /// Expired.
@@ -186,18 +189,6 @@ impl Bundle {
         Ok(())
     }
 
-    /// Whether the chain says who issued the leaf (RFC 8555 §7.4.2): clients do not look for it.
-    ///
-    /// # Errors
-    /// [`BundleError::NoIssuer`].
-    pub fn check_chain(&self) -> Result<(), BundleError> {
-        if self.key.cert.len() > 1 {
-            Ok(())
-        } else {
-            Err(BundleError::NoIssuer)
-        }
-    }
-
     /// Whether every one of `wanted` is among the names.
     ///
     /// # Errors
@@ -267,6 +258,7 @@ impl Bundle {
             lineage: lineage.to_owned(),
             generation,
             placeholder: false,
+            held: None,
         }
     }
 }

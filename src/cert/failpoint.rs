@@ -2,7 +2,8 @@
 //!
 //! `PORTICO_FAILPOINT=<name>` makes [`hit`] abort at the place of that name: no destructor, no flush, as after
 //! `kill -9`. In a release build the variable is not read and a call costs nothing. Every write and every POST of an
-//! order has a place before or after it; [`ALL`] lists them in the order in which a run comes by.
+//! order has a place before or after it; [`ALL`] lists them in the order in which a run comes by, [`ACCOUNT`] those of the
+//! account's own verbs.
 
 /// After the intent is on the disk, before the account is opened.
 pub const INTENT_NOTED: &str = "intent-noted";
@@ -49,7 +50,24 @@ pub const STATE_HALF_WRITTEN: &str = "state-half-written";
 /// The success is noted, the CA's advice for the next renewal is not fetched.
 pub const SUCCESS_NOTED: &str = "success-noted";
 
-/// Every place.
+/// The account's next key is on the disk, the CA has not heard of it.
+pub const ROLLOVER_KEY_WRITTEN: &str = "rollover-key-written";
+/// The CA has taken the account's next key, which the disk still calls the next one.
+pub const ROLLOVER_ACCEPTED: &str = "rollover-accepted";
+/// The account's new key is the only one on the disk.
+pub const ROLLOVER_NOTED: &str = "rollover-noted";
+/// The CA has ended the account, which is still on the disk.
+pub const ACCOUNT_ENDED: &str = "account-ended";
+
+/// Every place that `portico account` comes by, beside those of an order.
+pub const ACCOUNT: &[&str] = &[
+    ROLLOVER_KEY_WRITTEN,
+    ROLLOVER_ACCEPTED,
+    ROLLOVER_NOTED,
+    ACCOUNT_ENDED,
+];
+
+/// Every place of an order.
 pub const ALL: &[&str] = &[
     STATE_HALF_WRITTEN,
     INTENT_NOTED,
@@ -87,6 +105,9 @@ pub fn hit(name: &'static str) {
     reason = "a variable for tests, in debug builds only"
 )]
 fn wanted(name: &'static str) -> bool {
-    debug_assert!(ALL.contains(&name), "`{name}` is not in the list");
+    debug_assert!(
+        ALL.contains(&name) || ACCOUNT.contains(&name),
+        "`{name}` is in no list"
+    );
     std::env::var_os("PORTICO_FAILPOINT").is_some_and(|wanted| wanted == name)
 }

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use rustls::sign::CertifiedKey;
 
 use super::answers::Answers;
+use super::store::Lock;
 use crate::clock::UnixTime;
 use crate::host::Host;
 
@@ -64,6 +65,8 @@ pub struct Served {
     pub generation: u64,
     /// Whether this is a stand-in that no client trusts, served until the first real certificate is there.
     pub placeholder: bool,
+    /// Tells the store that this generation is in service; none if it is not of a store.
+    pub held: Option<Box<dyn Lock>>,
 }
 
 impl Served {

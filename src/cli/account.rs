@@ -10,6 +10,9 @@ use super::cert::{CertError, Verdict};
 use super::certs::{block_on, changing, with_config};
 use super::{Exit, cert};
 use crate::acme::account::{self, Known};
+use crate::cert::lineage::Lineage;
+use crate::cert::store::file::FileStore;
+use crate::cert::store::{Lock, Store, StoreError};
 use crate::config::Config;
 
 /// Runs a verb.
@@ -17,13 +20,21 @@ pub(super) fn run(verb: &Account) -> Exit {
     match verb {
         Account::Show(options) => with_config(&options.file, |config| show(config, options.json)),
         Account::Import(options) => changing(&options.file, |config| {
-            let key = zeroize::Zeroizing::new(cert::read(&options.key)?);
+            // certbot has a folder for each account, below `accounts/<CA>/directory/`.
+            let key = if options.key.is_dir() {
+                options.key.join("private_key.json")
+            } else {
+                options.key.clone()
+            };
+            let key = zeroize::Zeroizing::new(cert::read(&key)?);
+            let _alone = alone(config)?;
             let known = block_on(async {
                 Ok(account::import(&config.state_dir, &config.acme.first(), &key).await?)
             })?;
             print(&known)
         }),
         Account::Rollover(file) => changing(file, |config| {
+            let _alone = alone(config)?;
             let known = block_on(async {
                 Ok(account::rollover(&config.state_dir, &config.acme.first()).await?)
             })?;
@@ -37,6 +48,7 @@ pub(super) fn run(verb: &Account) -> Exit {
                 writeln!(stdout(), "{text}")?;
                 return Ok(Verdict::Blocked);
             }
+            let _alone = alone(config)?;
             block_on(async {
                 Ok(account::deactivate(&config.state_dir, &config.acme.first()).await?)
             })?;
@@ -47,6 +59,17 @@ pub(super) fn run(verb: &Account) -> Exit {
             Ok(Verdict::Fine)
         }),
     }
+}
+
+/// Keeps renewals away: one that is running signs with the key that it began with.
+fn alone(config: &Config) -> Result<Vec<Box<dyn Lock>>, CertError> {
+    let store = FileStore::new(&config.state_dir);
+    let mut locks = Vec::new();
+    for lineage in Lineage::all(config) {
+        let lock = store.lock(&lineage.name)?;
+        locks.push(lock.ok_or(StoreError::Busy(lineage.name))?);
+    }
+    Ok(locks)
 }
 
 fn show(config: &Config, json: bool) -> Result<Verdict, CertError> {
@@ -75,11 +98,12 @@ fn print(known: &Known) -> Result<Verdict, CertError> {
     let or = |text: &Option<String>, none: &str| text.clone().unwrap_or_else(|| none.to_owned());
     writeln!(
         stdout(),
-        "{}: account {}, contact {}, key {}",
+        "{}: account {}, contact {}, key {} ({})",
         known.directory,
         or(&known.url, "not confirmed by the CA yet"),
         or(&known.contact, "none"),
         or(&known.thumbprint, "unreadable"),
+        or(&known.key, "of no known kind"),
     )?;
     Ok(Verdict::Fine)
 }

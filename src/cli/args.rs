@@ -108,7 +108,7 @@ pub enum Cert {
     ///
     /// The old key is never served again. If the old certificate must end at once, whatever is served meanwhile, use
     /// `cert revoke --current --reason key-compromise --now`.
-    Compromise(OneDomain),
+    Compromise(Compromise),
     /// A monitoring plugin: one line with performance data, exit code 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
     ///
     /// Thresholds are parts of the lifetime (`25%`) or durations (`20d`). Whatever `cert status` calls a problem is at
@@ -207,17 +207,23 @@ pub struct Revoke {
     /// Revoke before there is another certificate
     #[arg(long)]
     pub now: bool,
+    /// Sign with the certificate's key and not with the account's: for an imported certificate, or one whose account is lost
+    #[arg(long)]
+    pub cert_key: bool,
 }
 
 /// Options of `cert compromise`.
 #[derive(Debug, clap::Args)]
-pub struct OneDomain {
+pub struct Compromise {
     /// The configuration.
     #[command(flatten)]
     pub file: ConfigFile,
     /// Which domain, if there are several
     #[arg(long, value_name = "DOMAIN")]
     pub domain: Option<Host>,
+    /// Sign with the certificate's key and not with the account's
+    #[arg(long)]
+    pub cert_key: bool,
 }
 
 /// What can be done with the ACME account.
@@ -227,7 +233,8 @@ pub enum Account {
     Show(AccountShow),
     /// Take in an account that exists: its key is looked up at the CA
     ///
-    /// The key is an EC P-256 key as PKCS#8 PEM. The account before is kept as `account.json.before`.
+    /// The key is a PEM file, certbot's `private_key.json` or the folder with it, or an `account.json` of Portico; EC and RSA.
+    /// The account before is kept as `account.json.before`.
     Import(AccountImport),
     /// Give the account a new key; its URL stays
     Rollover(ConfigFile),
@@ -252,7 +259,7 @@ pub struct AccountImport {
     /// The configuration.
     #[command(flatten)]
     pub file: ConfigFile,
-    /// The account's key
+    /// The account's key, or certbot's folder of the account
     #[arg(long, value_name = "FILE")]
     pub key: PathBuf,
 }

@@ -7,6 +7,7 @@ pub mod after;
 pub mod change;
 pub mod check;
 pub mod export;
+mod forgotten;
 pub mod plan;
 pub mod status;
 
@@ -22,7 +23,7 @@ use self::change::ChangeError;
 use self::export::ExportError;
 pub use self::status::{print_status, status};
 use crate::acme::state::State;
-use crate::acme::{self, AcmeError, Class, Outcome, Request, Trigger, staging};
+use crate::acme::{self, AcmeError, Class, Outcome, Request, Trigger, staging, trial};
 use crate::cert::lineage::Lineage;
 use crate::cert::store::file::FileStore;
 use crate::cert::store::{self, Store, StoreError};
@@ -179,7 +180,11 @@ pub async fn reconcile(
         let state = State::load(&store, domain).unwrap_or_default();
         state.last_attempt
     });
-    run(config, &domains, Trigger::Due.into(), BUDGET, out).await
+    let verdict = run(config, &domains, Trigger::Due.into(), BUDGET, out).await?;
+    if domain.is_none() {
+        forgotten::clean(config, &store, out).await?;
+    }
+    Ok(verdict)
 }
 
 /// One step for each of these domains, one after the other; none is begun after `budget`.
@@ -255,6 +260,12 @@ pub async fn dry_run(
         let (line, one) = describe(domain, ended);
         writeln!(out, "{line}")?;
         verdict = verdict.max(one);
+        // Nobody takes a rehearsal up again, so no record waits for that.
+        if let (Some(dns), false) = (&rehearsal.acme.dns, store.debts(domain)?.is_empty())
+            && let Err(error) = trial::sweep(dns, &store, domain, out).await
+        {
+            tracing::warn!(%domain, %error, "TXT records of the rehearsal are left");
+        }
         // Kept while DNS has records of ours: the next rehearsal removes them.
         if store.debts(domain)?.is_empty() {
             store.forget(domain)?;

@@ -10,6 +10,7 @@ use super::cert::plan;
 use super::cert::{self, CertError, Verdict};
 use super::persist::{self, Wish};
 use super::{Exit, complain, load, say};
+use crate::acme::revoke::By;
 use crate::acme::{Request, Trigger};
 use crate::clock::UnixTime;
 use crate::config::Config;
@@ -37,12 +38,14 @@ pub(super) fn run(verb: &Cert) -> Exit {
                 domain: options.domain.as_ref(),
                 reason: options.reason,
                 now: options.now,
+                by: signer(options.cert_key),
             };
             block_on(change::revoke(config, revocation, &mut stdout()))
         }),
         Cert::Compromise(options) => changing(&options.file, |config| {
             let domain = options.domain.as_ref();
-            block_on(change::compromise(config, domain, &mut stdout()))
+            let by = signer(options.cert_key);
+            block_on(change::compromise(config, domain, by, &mut stdout()))
         }),
         Cert::Plan(options) => changing(&options.file, |config| {
             let domain = options.domain.as_ref();
@@ -53,6 +56,10 @@ pub(super) fn run(verb: &Cert) -> Exit {
         Cert::Import(options) => import(options),
         Cert::PersistRecord(options) => persist_record(options),
     }
+}
+
+fn signer(cert_key: bool) -> By {
+    if cert_key { By::Key } else { By::Account }
 }
 
 fn renew(options: &Renew) -> Exit {

@@ -55,7 +55,9 @@ fn test(options: &DnsTest) -> Exit {
                 out,
                 "{domain}: adding a record and asking every name server"
             )?;
-            let tried = block_on(trial(settings(config)?, &store, domain, out))?;
+            let owner = format!("_acme-challenge.{domain}");
+            let record = (domain, owner.as_str());
+            let tried = block_on(trial(settings(config)?, &store, domain, record, out))?;
             verdict = verdict.max(match tried {
                 Ok(None) => busy(domain, out)?,
                 Ok(Some(trial)) => report(domain, &trial, out)?,

@@ -35,6 +35,8 @@ pub struct Dns {
     /// Authoritative servers to ask, in place of those that are found through the resolvers: for a hidden primary, a
     /// split view, or a test. Default: empty.
     pub nameservers: Vec<SocketAddr>,
+    /// Resolvers that must show the records too, once every authoritative server does. Default: empty.
+    pub check_resolvers: Vec<SocketAddr>,
     /// The port of the servers that are found: 53. No key sets it; tests do, whose servers cannot have that port.
     pub port: u16,
 }
@@ -123,6 +125,7 @@ impl Default for Dns {
             allow_dead_ns: false,
             resolvers: Vec::new(),
             nameservers: Vec::new(),
+            check_resolvers: Vec::new(),
             port: 53,
         }
     }
@@ -171,7 +174,7 @@ impl Dns {
             &mut allow_dead_ns,
             "Whether a name server without any address that answers is passed over at the timeout, with a warning",
         );
-        let (resolvers, nameservers) = read_servers(&mut section);
+        let [resolvers, nameservers, check_resolvers] = read_servers(&mut section);
         let responder = read_responder(&mut section);
         let endpoint = section.maybe_text(
             "endpoint",
@@ -180,10 +183,7 @@ impl Dns {
             parse_endpoint,
         );
         let hooks = read_hooks(&mut section);
-        if !section.is_present() {
-            return None;
-        }
-        if service.is_none() && section.has("provider") {
+        if !section.is_present() || (service.is_none() && section.has("provider")) {
             return None;
         }
         if service.is_none() && challenge.needs_provider() {
@@ -209,6 +209,7 @@ impl Dns {
             allow_dead_ns,
             resolvers,
             nameservers,
+            check_resolvers,
             port: 53,
         })
     }
@@ -251,8 +252,8 @@ fn parse_provider(text: &str) -> Result<&'static Service, Flaw> {
     })
 }
 
-/// Who is asked: to find the authoritative servers, and in their place.
-fn read_servers(section: &mut Section<'_, '_>) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
+/// Who is asked: to find the authoritative servers, in their place, and after them.
+fn read_servers(section: &mut Section<'_, '_>) -> [Vec<SocketAddr>; 3] {
     let mut resolvers = Vec::new();
     section.list(
         "resolvers",
@@ -267,7 +268,15 @@ fn read_servers(section: &mut Section<'_, '_>) -> (Vec<SocketAddr>, Vec<SocketAd
         "Authoritative servers to ask in place of those that are found; for a hidden primary or a split view",
         parse_resolver,
     );
-    (resolvers, nameservers)
+    let mut check_resolvers = Vec::new();
+    section.list(
+        "check_resolvers",
+        &mut check_resolvers,
+        "Resolvers that must show the records too, after all authoritative servers do; one that does not answer is \
+         passed over",
+        parse_resolver,
+    );
+    [resolvers, nameservers, check_resolvers]
 }
 
 /// The keys of `responder`: where it answers, and its own name.

@@ -4,7 +4,7 @@
 //! the id of the request. It has no field for an upstream server or an error, so it cannot
 //! reveal one. Whoever sends a page also sends `Cache-Control: no-store`, `Vary: Accept` and, with HTML, the
 //! template's policy. Host and request id may be whatever a client sent: they are shown as
-//! text, shortened, without control characters. [`Pages`] finds the template: the operator's or the built-in one.
+//! text, shortened, without control characters. [`set::Pages`] finds the template: the operator's or the built-in one.
 
 pub mod format;
 pub mod html;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::cert::answers::Answers;
-use crate::cert::bundle;
+use crate::cert::bundle::{self, Bundle};
 use crate::cert::files::Files;
 use crate::cert::lineage::Lineage;
 use crate::cert::live::{Live, Served, Table};
@@ -50,19 +50,31 @@ impl Origin {
         }
     }
 
-    fn load(&self, domain: &Host) -> Result<Option<Served>, String> {
+    /// `held` is the generation in service. One that is older takes its place only if somebody made it current, and
+    /// never because a newer one cannot be read any more: what is in service is good.
+    fn load(&self, domain: &Host, held: Option<u64>) -> Result<Option<Served>, String> {
         match self {
             Self::Store(store) => match store.load(domain) {
-                Ok(Some(stored)) => Ok(Some(
-                    stored
-                        .bundle
-                        .into_served(domain.as_str(), stored.generation),
-                )),
+                Ok(Some(stored)) => match stored.instead_of {
+                    Some(reason) if held.is_some_and(|held| held > stored.generation) => {
+                        Err(reason)
+                    }
+                    _ => {
+                        warn_if_alone(domain, &stored.bundle);
+                        let generation = stored.generation;
+                        let mut served = stored.bundle.into_served(domain.as_str(), generation);
+                        served.held = store.hold(domain, generation);
+                        Ok(Some(served))
+                    }
+                },
                 Ok(None) => Ok(None),
                 Err(error) => Err(error.to_string()),
             },
             Self::Files(files) => match files.load(domain) {
-                Ok(bundle) => Ok(Some(bundle.into_served(domain.as_str(), 0))),
+                Ok(bundle) => {
+                    warn_if_alone(domain, &bundle);
+                    Ok(Some(bundle.into_served(domain.as_str(), 0)))
+                }
                 Err(error) => Err(error.to_string()),
             },
         }
@@ -163,7 +175,9 @@ impl Certs {
         for wanted in lineages {
             let lineage = wanted.name.as_str();
             let before = old.all().iter().find(|served| served.lineage == lineage);
-            let loaded = self.origin.load(&wanted.name).and_then(|new| {
+            let held = before.filter(|before| !before.placeholder && before.not_after > now);
+            let held = held.map(|held| held.generation);
+            let loaded = self.origin.load(&wanted.name, held).and_then(|new| {
                 match (&new, before) {
                     // An expired certificate is better than none, and worse than one that is still good.
                     (Some(new), Some(before))
@@ -202,6 +216,13 @@ impl Certs {
         }
         self.faults.replace(faults);
         self.live.publish(Table::new(table));
+    }
+}
+
+/// It is served all the same: a client that knows the issuer takes it, and none would do without it.
+fn warn_if_alone(domain: &Host, bundle: &Bundle) {
+    if bundle.lacks_issuer() {
+        tracing::warn!(%domain, serial = bundle.serial(), "{}", bundle::ALONE);
     }
 }
 

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use crate::acme::Class;
 use crate::acme::health::{self, Health, Notes};
+use crate::acme::limits::Scope;
 use crate::acme::state::{Phase, Waits};
 use crate::cert::lineage::Lineage;
+use crate::cert::store::Store;
 use crate::cert::store::file::FileStore;
 use crate::clock::UnixTime;
 use crate::config::Config;
@@ -94,6 +96,7 @@ fn read(config: &Config, node: String, now: UnixTime) -> Look {
     let mut look = Look::default();
     look.engine.node = node;
     look.engine.states = STATES;
+    let mut own_blocks = Vec::new();
     let mut buckets = [0_u64; Waits::BOUNDS.len()];
     for lineage in Lineage::all(config) {
         let (health, notes) = match health::look(config, &store, &lineage.name, now) {
@@ -113,14 +116,6 @@ fn read(config: &Config, node: String, now: UnixTime) -> Look {
                 .filter(|block| block.until > now)
                 .map(|block| (block.scope.to_string(), block.until))
                 .collect();
-            look.engine.blocked.sort();
-            look.engine.blocked.dedup_by(|later, first| {
-                let same = later.0 == first.0;
-                if same {
-                    first.1 = first.1.max(later.1);
-                }
-                same
-            });
             let waits = &notes.state.waits;
             for (sum, bucket) in buckets.iter_mut().zip(&waits.buckets) {
                 *sum = sum.saturating_add(*bucket);
@@ -129,9 +124,24 @@ fn read(config: &Config, node: String, now: UnixTime) -> Look {
             *count = count.saturating_add(waits.count);
             *sum = sum.saturating_add(waits.seconds);
         }
-        look.engine.lineages.push(facts(&health, notes.as_ref()));
+        let mut facts = facts(&health, notes.as_ref());
+        if notes.is_some() {
+            facts.current = store.current(&lineage.name);
+            facts.lease_held = store.is_locked(&lineage.name);
+        }
+        look.engine.lineages.push(facts);
+        own_blocks.extend(own_block(&health));
         look.health.push(health);
     }
+    look.engine.blocked.append(&mut own_blocks);
+    look.engine.blocked.sort();
+    look.engine.blocked.dedup_by(|later, first| {
+        let same = later.0 == first.0;
+        if same {
+            first.1 = first.1.max(later.1);
+        }
+        same
+    });
     look.engine.propagation = Waits::BOUNDS.into_iter().zip(buckets).collect();
     look
 }
@@ -139,7 +149,6 @@ fn read(config: &Config, node: String, now: UnixTime) -> Look {
 fn facts(health: &Health, notes: Option<&Notes>) -> RenewalFacts {
     let mut facts = RenewalFacts {
         lineage: health.domain.clone(),
-        newest: health.generation,
         renew_at: health.renew_at,
         next_attempt: health.failure.as_ref().map(|failure| failure.until),
         state: state(health, notes),
@@ -161,6 +170,19 @@ fn facts(health: &Health, notes: Option<&Notes>) -> RenewalFacts {
         facts.deploy_failed = notes.notices.not_served().is_some();
     }
     facts
+}
+
+/// A limit that is about one lineage only is in its own notes.
+fn own_block(health: &Health) -> Option<(String, UnixTime)> {
+    let failure = health.failure.as_ref()?;
+    (failure.class == Class::Limited).then(|| {
+        let scope = if failure.scope == Scope::NameSet.to_string() {
+            format!("the names of {}", health.domain)
+        } else {
+            failure.scope.clone()
+        };
+        (scope, failure.until)
+    })
 }
 
 fn state(health: &Health, notes: Option<&Notes>) -> &'static str {

@@ -1,23 +1,27 @@
 //! dns-01 and dns-account-01: a TXT record for each authorization of an order.
 //!
-//! Publish every value, see them at every authoritative server, and take them away again whatever came of it. Each
-//! value is in the ledger from before the provider hears of it until it is gone. The two kinds differ only in the name
-//! of the record: dns-account-01 puts a label of the account's in front, so that other clients can have theirs.
+//! Publish every value, see them at every authoritative server, and take them away again. Each value is in the ledger
+//! from before the provider hears of it until it is gone. Values that do not show in time stay where they are, for the
+//! run that takes the order up again; that one does not publish them a second time. The two kinds differ only in the
+//! name of the record: dns-account-01 puts a label of the account's in front, so that other clients can have theirs.
 
 use std::collections::BTreeMap;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::Asked;
-use crate::acme::dns::{Output, Provider, Txt};
+use crate::acme::dns::{Output, Provider};
 use crate::acme::error::AcmeError;
+use crate::acme::ledger::{Removal, txt};
 use crate::acme::propagation::Propagation;
 use crate::acme::state::{Journal, Phase};
 use crate::acme::trial::zone_for;
+use crate::acme::view::fingerprint;
 use crate::cert::failpoint;
 use crate::cert::lineage::Lineage;
 use crate::cert::store::{Debt, Proof, Store};
-use crate::config::{Acme, Challenge, DnsProvider};
+use crate::clock::UnixTime;
+use crate::config::{Challenge, Config, DnsProvider};
 use crate::host::Host;
 
 /// The alphabet of RFC 4648 §6 in lower case.
@@ -30,15 +34,27 @@ pub(super) struct Records<'a> {
     names: Vec<String>,
     provider: Provider,
     propagation: Propagation,
+    /// Changes with the settings and the credentials: what was published under others is published again.
+    settings: u64,
+}
+
+/// For whom values are published.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct For<'a> {
+    /// The account's URL.
+    pub(super) account: &'a str,
+    /// The order's.
+    pub(super) order: &'a str,
 }
 
 impl<'a> Records<'a> {
     pub(super) fn new(
-        acme: &Acme,
+        config: &Config,
         store: &'a dyn Store,
         lineage: &'a Lineage,
     ) -> Result<Self, AcmeError> {
-        let dns = acme
+        let dns = config
+            .acme
             .dns
             .as_ref()
             .filter(|dns| dns.provider != DnsProvider::None)
@@ -52,14 +68,15 @@ impl<'a> Records<'a> {
             names: lineage.names.iter().map(ToString::to_string).collect(),
             provider: Provider::new(dns)?,
             propagation: Propagation::new(dns),
+            settings: fingerprint(config).unwrap_or_default(),
         })
     }
 
-    /// Publishes every value and waits until all authoritative servers show them.
+    /// Publishes every value that is not published yet and waits until all authoritative servers show them.
     pub(super) async fn show(
         &mut self,
         asked: &[Asked],
-        account: &str,
+        whom: For<'_>,
         journal: &Journal<'_>,
         out: Output<'_>,
     ) -> Result<(), AcmeError> {
@@ -78,19 +95,13 @@ impl<'a> Records<'a> {
                 values.len()
             )));
         }
+        let open = self.store.debts(&self.lineage.name)?;
         let mut left = asked.len();
         let mut places = Vec::new();
         for (host, values) in values {
-            let owner = owner(self.lineage.challenge, host, account);
+            let owner = owner(self.lineage.challenge, host, whom.account);
             let place = self.propagation.locate_name(&owner).await?;
             let zone = zone_for(&self.provider, &place, host)?;
-            tracing::info!(
-                record = place.fqdn(),
-                zone,
-                provider = self.provider.name(),
-                "publishing {} values",
-                values.len()
-            );
             for one in &values {
                 left -= 1;
                 let debt = Debt {
@@ -102,13 +113,12 @@ impl<'a> Records<'a> {
                         token: one.token.clone(),
                         key_authorization: one.key_authorization.clone(),
                     }),
+                    order: Some(whom.order.to_owned()),
+                    since: Some(UnixTime::now()),
+                    published: None,
                 };
-                self.store.owe(&self.lineage.name, &debt)?;
-                failpoint::hit(failpoint::RECORD_OWED);
-                self.provider
-                    .add(&txt(&debt, &self.names, left), out)
-                    .await?;
-                failpoint::hit(failpoint::RECORD_PUBLISHED);
+                let known = open.iter().find(|other| other.is_same(&debt));
+                self.publish(debt, known, left, out).await?;
             }
             let values: Vec<String> = values.iter().map(|one| one.dns_value.clone()).collect();
             places.push((place, values));
@@ -126,28 +136,55 @@ impl<'a> Records<'a> {
         Ok(())
     }
 
-    /// Removes what the ledger holds. A record that cannot be removed now stays in the ledger for the next run.
-    pub(super) async fn clean(&mut self, out: Output<'_>) {
-        let lineage = &self.lineage.name;
-        let debts = match self.store.debts(lineage) {
+    /// Publishes a value, unless the ledger has it as published under these settings. `left`: how many follow.
+    async fn publish(
+        &mut self,
+        mut debt: Debt,
+        known: Option<&Debt>,
+        left: usize,
+        out: Output<'_>,
+    ) -> Result<(), AcmeError> {
+        let (record, zone, provider) = (&debt.fqdn, &debt.zone, self.provider.name());
+        let again = self.provider.forgets();
+        if let Some(known) = known {
+            debt.since = known.since;
+            if !again && known.published == Some(self.settings) && known.zone == *zone {
+                tracing::info!(
+                    record,
+                    value = debt.value,
+                    "an earlier run has published this value"
+                );
+                return Ok(());
+            }
+        }
+        tracing::info!(record, zone, provider, value = debt.value, "publishing");
+        self.store.owe(&self.lineage.name, &debt)?;
+        failpoint::hit(failpoint::RECORD_OWED);
+        let txt = txt(&debt, &self.names, left);
+        self.provider.add(&txt, out).await?;
+        failpoint::hit(failpoint::RECORD_PUBLISHED);
+        debt.published = Some(self.settings);
+        Ok(self.store.owe(&self.lineage.name, &debt)?)
+    }
+
+    /// Removes what the ledger holds, but for what `stays`. What cannot be removed now is in the ledger for the next run.
+    pub(super) async fn clean(&mut self, stays: impl Fn(&Debt) -> bool, out: Output<'_>) {
+        let mut debts = match self.store.debts(&self.lineage.name) {
             Ok(debts) => debts,
             Err(error) => {
                 return tracing::warn!(%error, "cannot read which TXT records are to be removed");
             }
         };
-        for (debt, left) in debts.iter().zip((0..debts.len()).rev()) {
-            let removed = self
-                .provider
-                .remove(&txt(debt, &self.names, left), out)
-                .await;
-            if removed.is_ok() {
-                failpoint::hit(failpoint::RECORD_REMOVED);
-            }
-            let settled = match removed {
-                Ok(()) => self.store.paid(lineage, debt).map_err(AcmeError::from),
-                Err(error) => Err(error.into()),
-            };
-            if let Err(error) = settled {
+        debts.retain(|debt| !stays(debt));
+        let removal = Removal {
+            store: self.store,
+            lineage: &self.lineage.name,
+            names: &self.names,
+            provider: &mut self.provider,
+            propagation: &self.propagation,
+        };
+        for (debt, removed) in removal.run(debts, out).await {
+            if let Err(error) = removed {
                 tracing::warn!(record = debt.fqdn, %error, "a TXT record stays for now; the next run removes it");
             }
         }
@@ -159,20 +196,8 @@ impl<'a> Records<'a> {
     }
 }
 
-fn txt(debt: &Debt, names: &[String], remaining: usize) -> Txt {
-    Txt {
-        domain: debt.domain.clone(),
-        zone: debt.zone.clone(),
-        fqdn: debt.fqdn.clone(),
-        value: debt.value.clone(),
-        proof: debt.proof.clone(),
-        all: names.to_vec(),
-        remaining,
-    }
-}
-
 /// The record's name before any CNAME, without trailing dot.
-fn owner(kind: Challenge, host: &Host, account: &str) -> String {
+pub(in crate::acme) fn owner(kind: Challenge, host: &Host, account: &str) -> String {
     if kind == Challenge::DnsAccount01 {
         format!("_{}._acme-challenge.{host}", account_label(account))
     } else {

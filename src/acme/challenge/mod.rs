@@ -1,8 +1,8 @@
 //! Proving to a CA that names are ours: one file for each kind of challenge.
 //!
 //! A [`Proof`] brings the authorizations of an order to an end: it makes the answers visible, sees for itself that they
-//! are, only then offers them to the CA, and takes them away again whatever came of it. The order above knows nothing
-//! of kinds. A name whose authorization is still valid is not proven again, and then nothing is published.
+//! are, only then offers them to the CA, and takes them away again whatever came of it; but a TXT record that does not
+//! show in time stays for as long as its order does. The order above knows nothing of kinds. A name whose authorization is still valid is not proven again, and then nothing is published.
 
 mod alpn;
 mod dns;
@@ -10,19 +10,25 @@ mod http;
 mod persist;
 mod served;
 
-use instant_acme::{AuthorizationStatus, ChallengeType, Order, OrderStatus};
+use aws_lc_rs::digest;
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
+use instant_acme::{AuthorizationHandle, AuthorizationStatus, ChallengeType, Order, OrderStatus};
 
-use self::dns::Records;
+pub(super) use self::dns::owner;
+use self::dns::{For, Records};
+pub(super) use self::persist::{ENDS_SOON, LABEL as PERSIST_LABEL};
 pub use self::persist::{Found, Persist, Record, Seen, persist_record};
 use self::served::Served;
+pub(super) use self::served::{Reach, rehearse};
+use super::account::Account;
 use super::client::Client;
 use super::dns::Output;
-use super::error::AcmeError;
-use super::order::{patient, settle};
+use super::error::{AcmeError, Class};
+use super::order::{each, settle};
 use super::state::{Journal, Phase};
 use crate::cert::failpoint;
 use crate::cert::lineage::Lineage;
-use crate::cert::store::Store;
+use crate::cert::store::{Debt, Store};
 use crate::config::{Challenge, Config};
 use crate::host::Host;
 
@@ -61,6 +67,42 @@ struct Asked {
     dns_value: String,
 }
 
+impl Asked {
+    /// What the CA wants to see for a pending authorization. It names the account's key by its thumbprint (RFC 8555 §8.1);
+    /// the library does not have that key.
+    fn read(
+        kind: Challenge,
+        authorization: AuthorizationHandle<'_>,
+        thumbprint: &str,
+    ) -> Result<Self, AcmeError> {
+        // A binding of its own: the challenge borrows it for as long as it lives.
+        let mut authorization = authorization;
+        let name = authorization.identifier().to_string();
+        let challenge = authorization
+            .challenge(word(kind))
+            .ok_or_else(|| not_offered(kind, &name))?;
+        let (host, wildcard) = match name.strip_prefix("*.") {
+            Some(rest) => (rest, true),
+            None => (name.as_str(), false),
+        };
+        let host = Host::parse(host).map_err(|_no_name| {
+            let text = format!("the CA wants a proof for `{name}`, which is no host name");
+            AcmeError::OrderLost(text)
+        })?;
+        let token = challenge.token.clone();
+        let key_authorization = format!("{token}.{thumbprint}");
+        let digest = digest::digest(&digest::SHA256, key_authorization.as_bytes());
+        Ok(Self {
+            host,
+            wildcard,
+            token,
+            key_authorization,
+            digest: digest.as_ref().to_vec(),
+            dns_value: BASE64_URL_SAFE_NO_PAD.encode(digest),
+        })
+    }
+}
+
 impl<'a> Proof<'a> {
     /// Reads credentials where the kind needs some; asks nobody.
     pub(super) fn new(
@@ -72,7 +114,7 @@ impl<'a> Proof<'a> {
     ) -> Result<Self, AcmeError> {
         let kind = match lineage.challenge {
             Challenge::Dns01 | Challenge::DnsAccount01 => {
-                Kind::Dns(Box::new(Records::new(&config.acme, store, lineage)?))
+                Kind::Dns(Box::new(Records::new(config, store, lineage)?))
             }
             Challenge::DnsPersist01 => Kind::Persist(Persist::new(&config.acme)),
             Challenge::Http01 | Challenge::TlsAlpn01 => {
@@ -93,32 +135,46 @@ impl<'a> Proof<'a> {
         self.client
     }
 
-    /// Brings the order's authorizations to an end. `account` is the account's URL.
+    /// Brings the order's authorizations to an end. `account` is the one that made the order.
     ///
     /// # Errors
     /// [`AcmeError::Validation`] if the CA did not see what it wanted; any other if it was not asked to look.
     pub(super) async fn prove(
         &mut self,
         order: &mut Order,
-        account: &str,
+        account: &Account,
         out: Output<'_>,
     ) -> Result<(), AcmeError> {
-        let asked = self.asked(order).await?;
+        let asked = self.asked(order, account.thumbprint()).await?;
+        let account = account.id();
         if asked.is_empty() {
             tracing::info!("the CA needs no new proof");
+            self.clean(|_| false, out).await;
             return self.settled(order).await;
         }
+        let whom = order.url().to_owned();
         self.journal.enter(Phase::Presenting);
         let shown = match &mut self.kind {
-            Kind::Dns(records) => records.show(&asked, account, self.journal, out).await,
+            Kind::Dns(records) => {
+                let whom = For {
+                    account,
+                    order: &whom,
+                };
+                records.show(&asked, whom, self.journal, out).await
+            }
             Kind::Persist(persist) => persist.confirm(self.client, &asked, account).await,
             Kind::Served(served) => served.show(&asked, self.journal).await,
         };
+        // Not there yet: the next run looks again, as long as the CA keeps the order.
+        let waits = matches!(&self.kind, Kind::Dns(_))
+            && matches!(&shown, Err(error) if error.class() == Class::Propagation);
         let proven = match shown {
             Ok(()) => self.validate(order).await,
             Err(error) => Err(error),
         };
-        self.clean(out).await;
+        if !waits {
+            self.clean(|_| false, out).await;
+        }
         if let Kind::Dns(records) = &mut self.kind {
             records.close().await;
         }
@@ -135,11 +191,11 @@ impl<'a> Proof<'a> {
         Ok(())
     }
 
-    /// Takes away what this run or an earlier one has made visible. What cannot be taken away now is left to the next
-    /// run.
-    pub(super) async fn clean(&mut self, out: Output<'_>) {
+    /// Takes away what this run or an earlier one has made visible, but for the records that `stays` wants left. What
+    /// cannot be taken away now is left to the next run.
+    pub(super) async fn clean(&mut self, stays: impl Fn(&Debt) -> bool, out: Output<'_>) {
         if let Kind::Dns(records) = &mut self.kind {
-            records.clean(out).await;
+            records.clean(stays, out).await;
         } else if let Ok(debts) = self.store.debts(&self.lineage.name) {
             for debt in debts {
                 tracing::warn!(
@@ -156,71 +212,38 @@ impl<'a> Proof<'a> {
     }
 
     /// The names that are to be proven.
-    async fn asked(&self, order: &mut Order) -> Result<Vec<Asked>, AcmeError> {
+    async fn asked(&self, order: &mut Order, thumbprint: &str) -> Result<Vec<Asked>, AcmeError> {
         let kind = self.lineage.challenge;
-        patient(self.client, async || {
-            let mut asked = Vec::new();
-            let mut authorizations = order.authorizations();
-            while let Some(authorization) = authorizations.next().await {
-                let mut authorization = authorization?;
-                let name = authorization.identifier().to_string();
-                match authorization.status {
-                    AuthorizationStatus::Valid => {}
-                    AuthorizationStatus::Pending => {
-                        let Some(challenge) = authorization.challenge(word(kind)) else {
-                            return Ok(Err(not_offered(kind, &name)));
-                        };
-                        let answer = challenge.key_authorization();
-                        let (host, wildcard) = match name.strip_prefix("*.") {
-                            Some(rest) => (rest, true),
-                            None => (name.as_str(), false),
-                        };
-                        let Ok(host) = Host::parse(host) else {
-                            let text =
-                                format!("the CA wants a proof for `{name}`, which is no host name");
-                            return Ok(Err(AcmeError::OrderLost(text)));
-                        };
-                        asked.push(Asked {
-                            host,
-                            wildcard,
-                            token: challenge.token.clone(),
-                            key_authorization: answer.as_str().to_owned(),
-                            digest: answer.digest().as_ref().to_vec(),
-                            dns_value: answer.dns_value(),
-                        });
-                    }
-                    _ => {
-                        let text = format!("the authorization of `{name}` is over");
-                        return Ok(Err(AcmeError::OrderLost(text)));
-                    }
+        let read = async |authorization: AuthorizationHandle<'_>| {
+            Ok(match authorization.status {
+                AuthorizationStatus::Valid => Ok(None),
+                AuthorizationStatus::Pending => {
+                    Asked::read(kind, authorization, thumbprint).map(Some)
                 }
-            }
-            Ok(Ok(asked))
-        })
-        .await?
+                _ => {
+                    let name = authorization.identifier();
+                    let text = format!("the authorization of `{name}` is over");
+                    Err(AcmeError::OrderLost(text))
+                }
+            })
+        };
+        let all = each(self.client, order, read).await?;
+        all.into_iter().filter_map(Result::transpose).collect()
     }
 
     /// Tells the CA to look.
     async fn offer(&self, order: &mut Order) -> Result<(), AcmeError> {
-        let mut offered = Vec::new();
-        patient(self.client, async || {
-            let mut authorizations = order.authorizations();
-            while let Some(authorization) = authorizations.next().await {
-                let mut authorization = authorization?;
-                if authorization.status != AuthorizationStatus::Pending
-                    || offered.contains(&authorization.url().to_owned())
-                {
-                    continue;
-                }
-                let url = authorization.url().to_owned();
-                if let Some(mut challenge) = authorization.challenge(word(self.lineage.challenge)) {
-                    challenge.set_ready().await?;
-                }
-                offered.push(url);
+        let kind = word(self.lineage.challenge);
+        let offer = async |mut authorization: AuthorizationHandle<'_>| {
+            if authorization.status == AuthorizationStatus::Pending
+                && let Some(mut challenge) = authorization.challenge(kind.clone())
+            {
+                challenge.set_ready().await?;
             }
             Ok(())
-        })
-        .await
+        };
+        each(self.client, order, offer).await?;
+        Ok(())
     }
 
     /// Waits until the CA has looked; says what it found if that was wrong.
@@ -229,22 +252,18 @@ impl<'a> Proof<'a> {
         if status != OrderStatus::Invalid {
             return Ok(());
         }
-        let reasons = patient(self.client, async || {
-            let mut reasons = Vec::new();
-            let mut authorizations = order.authorizations();
-            while let Some(authorization) = authorizations.next().await {
-                let mut authorization = authorization?;
-                let name = authorization.identifier().to_string();
-                let state = authorization.refresh().await?;
-                let errors = state
-                    .challenges
-                    .iter()
-                    .filter_map(|challenge| challenge.error.as_ref());
-                reasons.extend(errors.map(|error| format!("{name}: {error}")));
-            }
-            Ok(reasons)
-        })
-        .await?;
+        // The library has dropped what it knew of them when it looked at the order.
+        let read = async |authorization: AuthorizationHandle<'_>| {
+            let name = authorization.identifier().to_string();
+            let errors = authorization
+                .challenges
+                .iter()
+                .filter_map(|challenge| challenge.error.as_ref());
+            Ok(errors
+                .map(|error| format!("{name}: {error}"))
+                .collect::<Vec<_>>())
+        };
+        let reasons = each(self.client, order, read).await?.concat();
         Err(AcmeError::Validation(if reasons.is_empty() {
             "no reason given".to_owned()
         } else {

@@ -22,9 +22,9 @@ use crate::config::{Acme, Config};
 use crate::host::Host;
 
 /// The label of the record (draft-ietf-acme-dns-persist §3.1).
-const LABEL: &str = "_validation-persist";
+pub(in crate::acme) const LABEL: &str = "_validation-persist";
 /// A record that ends within this time is worth a warning at each order, in seconds.
-const ENDS_SOON: i64 = 30 * 86400;
+pub(in crate::acme) const ENDS_SOON: i64 = 30 * 86400;
 /// Longest part of a TXT record (RFC 1035 §3.3.14).
 const LONGEST_PART: usize = 255;
 
@@ -147,7 +147,7 @@ pub async fn persist_record(
 
 impl Persist {
     /// Asks nobody yet.
-    pub(super) fn new(acme: &Acme) -> Self {
+    pub(in crate::acme) fn new(acme: &Acme) -> Self {
         let dns = acme.dns.clone().unwrap_or_default();
         Self {
             directory: acme.directory.clone(),
@@ -163,13 +163,30 @@ impl Persist {
         // The record says by itself what it must say.
         let (issuer, rest) = record.value.split_once(';').unwrap_or((&record.value, ""));
         let account = parameter(rest, "accounturi").unwrap_or_default();
+        let issuers = [issuer.to_owned()];
+        self.look_for(&record.host, &issuers, &account, record.wildcard)
+            .await
+    }
+
+    /// Asks every authoritative server for a record of `host` that a CA which is called one of `issuers` (any, if
+    /// there is none) takes for this account.
+    ///
+    /// # Errors
+    /// [`AcmeError::Propagation`] if the servers cannot be found.
+    pub(in crate::acme) async fn look_for(
+        &self,
+        host: &Host,
+        issuers: &[String],
+        account: &str,
+        wildcard: bool,
+    ) -> Result<Vec<Found>, AcmeError> {
         let wanted = Wanted {
-            issuers: &[issuer.to_owned()],
-            account: &account,
-            wildcard: record.wildcard,
+            issuers,
+            account,
+            wildcard,
             now: UnixTime::now(),
         };
-        self.ask(&record.host, &wanted).await
+        self.ask(host, &wanted).await
     }
 
     /// Sees for itself that the records stand, before the CA is asked to look.

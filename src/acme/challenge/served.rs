@@ -8,18 +8,26 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::digest::{SHA256, digest};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
 use super::{Asked, alpn, http};
 use crate::acme::deploy::reachable;
 use crate::acme::error::AcmeError;
 use crate::acme::state::{Journal, Phase};
+use crate::acme::trial::probe_value;
 use crate::cert::answers::{Answer, Shown};
 use crate::cert::failpoint;
 use crate::cert::lineage::Lineage;
 use crate::cert::store::Store;
 use crate::config::{Challenge, Listen};
+use crate::host::Host;
 
 /// For the proxy to take an answer up. It looks once a second.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The same when a person waits for it.
+const REHEARSAL: Duration = Duration::from_secs(4);
 /// For one question to one listener.
 pub(super) const ANSWER: Duration = Duration::from_secs(3);
 /// Between two questions.
@@ -30,6 +38,7 @@ pub(super) struct Served<'a> {
     listen: &'a Listen,
     store: &'a dyn Store,
     lineage: &'a Lineage,
+    patience: Duration,
 }
 
 impl<'a> Served<'a> {
@@ -38,6 +47,7 @@ impl<'a> Served<'a> {
             listen,
             store,
             lineage,
+            patience: PATIENCE,
         }
     }
 
@@ -47,25 +57,41 @@ impl<'a> Served<'a> {
         asked: &[Asked],
         journal: &Journal<'_>,
     ) -> Result<(), AcmeError> {
+        let answers = self.hand_over(asked)?;
+        failpoint::hit(failpoint::RECORD_PUBLISHED);
+        journal.enter(Phase::Propagating);
+        let start = Instant::now();
+        self.seen(asked, &answers, start).await?;
+        tracing::info!(
+            challenge = %self.lineage.challenge,
+            waited_ms = start.elapsed().as_millis(),
+            "the proxy serves the answers"
+        );
+        Ok(())
+    }
+
+    fn hand_over(&self, asked: &[Asked]) -> Result<Vec<Answer>, AcmeError> {
         let mut answers = Vec::new();
         for one in asked {
             let answer = self.answer(one)?;
             self.store.put_answer(&answer)?;
             answers.push(answer);
         }
-        failpoint::hit(failpoint::RECORD_PUBLISHED);
-        journal.enter(Phase::Propagating);
-        let start = Instant::now();
-        for (one, answer) in asked.iter().zip(&answers) {
+        Ok(answers)
+    }
+
+    /// Waits until each of this machine's listeners gives each answer.
+    async fn seen(
+        &self,
+        asked: &[Asked],
+        answers: &[Answer],
+        start: Instant,
+    ) -> Result<(), AcmeError> {
+        for (one, answer) in asked.iter().zip(answers) {
             for &listener in self.listeners() {
                 self.wait(one, answer, listener, start).await?;
             }
         }
-        tracing::info!(
-            challenge = %self.lineage.challenge,
-            waited_ms = start.elapsed().as_millis(),
-            "the proxy serves the answers"
-        );
         Ok(())
     }
 
@@ -103,19 +129,11 @@ impl<'a> Served<'a> {
     ) -> Result<(), AcmeError> {
         let address = reachable(&listener);
         loop {
-            let seen = match &answer.shown {
-                Shown::Http { key_authorization } => {
-                    http::probe(address, &one.host, &one.token, key_authorization).await
-                }
-                Shown::Tls { certificate, .. } => {
-                    alpn::probe(address, &one.host, certificate).await
-                }
-            };
-            let Err(why) = seen else {
+            let Err(why) = ask(address, one, answer).await else {
                 return Ok(());
             };
             let reason = format!("{address}: {why}");
-            if start.elapsed() > PATIENCE {
+            if start.elapsed() > self.patience {
                 return Err(self.not_served(one, &reason));
             }
             tokio::time::sleep(PAUSE).await;
@@ -129,7 +147,91 @@ impl<'a> Served<'a> {
              `challenges/` in it",
             self.lineage.challenge,
             one.host,
-            PATIENCE.as_secs(),
+            self.patience.as_secs(),
         ))
+    }
+}
+
+/// Asks an address for the answer, as the CA does; the reason if it gives another one or none.
+async fn ask(address: SocketAddr, one: &Asked, answer: &Answer) -> Result<(), String> {
+    match &answer.shown {
+        Shown::Http { key_authorization } => {
+            http::probe(address, &one.host, &one.token, key_authorization).await
+        }
+        Shown::Tls { certificate, .. } => alpn::probe(address, &one.host, certificate).await,
+    }
+}
+
+/// What comes of asking an address of a name for an answer of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::acme) enum Reach {
+    /// It is this proxy's.
+    Ours,
+    /// Something else answers: what it says.
+    Other(String),
+    /// No connection from here: why.
+    Nothing(String),
+}
+
+/// Has the proxy answer a challenge that nobody made, sees it at its listeners, and then asks each of `addresses`.
+/// Nothing of it stays, and no CA hears of it. The caller holds the lineage's lock.
+///
+/// # Errors
+/// [`AcmeError::NotShown`] if the listeners do not give the answer; no address is asked then.
+pub(in crate::acme) async fn rehearse(
+    listen: &Listen,
+    store: &dyn Store,
+    lineage: &Lineage,
+    host: &Host,
+    addresses: &[SocketAddr],
+) -> Result<Vec<(SocketAddr, Reach)>, AcmeError> {
+    let token = probe_value()?;
+    let key_authorization = format!("{token}.{}", probe_value()?);
+    let one = Asked {
+        host: host.clone(),
+        wildcard: false,
+        digest: digest(&SHA256, key_authorization.as_bytes())
+            .as_ref()
+            .to_vec(),
+        token,
+        key_authorization,
+        dns_value: String::new(),
+    };
+    let served = Served {
+        patience: REHEARSAL,
+        ..Served::new(listen, store, lineage)
+    };
+    let ended = served.reach(&one, addresses).await;
+    store.withdraw(&lineage.name)?;
+    ended
+}
+
+impl Served<'_> {
+    async fn reach(
+        &self,
+        one: &Asked,
+        addresses: &[SocketAddr],
+    ) -> Result<Vec<(SocketAddr, Reach)>, AcmeError> {
+        let asked = std::slice::from_ref(one);
+        let answers = self.hand_over(asked)?;
+        self.seen(asked, &answers, Instant::now()).await?;
+        let mut reached = Vec::new();
+        for answer in &answers {
+            for &address in addresses {
+                let connected = timeout(ANSWER, TcpStream::connect(address)).await;
+                let reach = match connected {
+                    Err(_elapsed) => {
+                        Reach::Nothing(format!("no connection within {} s", ANSWER.as_secs()))
+                    }
+                    Ok(Err(error)) => Reach::Nothing(error.to_string()),
+                    Ok(Ok(_connection)) => match ask(address, one, answer).await {
+                        Ok(()) => Reach::Ours,
+                        Err(why) => Reach::Other(why),
+                    },
+                };
+                reached.push((address, reach));
+            }
+        }
+        Ok(reached)
     }
 }

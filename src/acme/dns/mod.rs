@@ -197,6 +197,26 @@ impl Provider {
         }
     }
 
+    /// Whether a value must be given to it again by each run that waits for it: it lives with the process, or a person is
+    /// to be reminded.
+    #[must_use]
+    pub fn forgets(&self) -> bool {
+        matches!(self, Self::Responder(_) | Self::Manual(_))
+    }
+
+    /// Whether a removal can be seen at the name servers. Not where the servers end with the run, and not where the
+    /// service keeps values until others take their place.
+    #[must_use]
+    pub fn removal_shows(&self) -> bool {
+        !matches!(self, Self::Responder(_) | Self::AcmeDns(_))
+    }
+
+    /// Whether a person does what it is told.
+    #[must_use]
+    pub fn is_person(&self) -> bool {
+        matches!(self, Self::Manual(_))
+    }
+
     /// Whether a record goes into a zone that only this provider knows, so that a zone need not be found.
     #[must_use]
     pub fn owns_zone(&self) -> bool {

@@ -28,7 +28,7 @@ impl Propagation {
                     values,
                 };
                 match answer {
-                    Ok(answer) => (true, look(values(&answer))),
+                    Ok(answer) => (true, look(values(&answer, Role::Authority))),
                     Err(error) => (false, look(Err(error.to_string()))),
                 }
             });
@@ -51,14 +51,15 @@ impl Propagation {
     }
 }
 
-/// The TXT values of an authoritative answer, each with its parts joined; otherwise why it counts for nothing.
-pub(super) fn values(answer: &Message) -> Result<Vec<String>, String> {
+/// The TXT values of an answer, each with its parts joined; otherwise why it counts for nothing. A server that is asked
+/// as an authority must speak as one.
+pub(super) fn values(answer: &Message, role: Role) -> Result<Vec<String>, String> {
     match answer.metadata.response_code {
         // NXDOMAIN is "not yet", and so is an answer without data (a wildcard record makes one).
         ResponseCode::NoError | ResponseCode::NXDomain => {}
         code => return Err(code.to_string()),
     }
-    if !answer.metadata.authoritative {
+    if role == Role::Authority && !answer.metadata.authoritative {
         return Err("it answers without authority".to_owned());
     }
     let values = answer

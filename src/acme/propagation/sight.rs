@@ -49,7 +49,7 @@ impl Propagation {
                 Sight {
                     server: server.name.clone(),
                     address: Some(address),
-                    seen: seen(answer, values),
+                    seen: seen(answer, Role::Authority, values),
                 }
             });
             let mut sights = join_all(answers).await;
@@ -63,6 +63,21 @@ impl Propagation {
             sights
         });
         join_all(asked).await.into_iter().flatten().collect()
+    }
+}
+
+impl Propagation {
+    /// Asks every resolver of `check_resolvers` once. They remember what they are told, also that there is nothing.
+    pub(super) async fn resolver_sights(&self, place: &Place, values: &[String]) -> Vec<Sight> {
+        let asked = self.check_resolvers.iter().map(|&address| async move {
+            let answer = ask(address, Role::Recursor, &place.fqdn, RecordType::TXT).await;
+            Sight {
+                server: format!("resolver {}", address.ip()),
+                address: Some(address),
+                seen: seen(answer, Role::Recursor, values),
+            }
+        });
+        join_all(asked).await
     }
 }
 
@@ -89,18 +104,26 @@ pub(super) fn lacks(sights: &[Sight]) -> Vec<Lack> {
     sights.iter().filter_map(lack).collect()
 }
 
-fn seen(answer: Result<Message, WireError>, values: &[String]) -> Seen {
+fn seen(answer: Result<Message, WireError>, role: Role, values: &[String]) -> Seen {
     let answer = match answer {
         Ok(answer) => answer,
         Err(error) => return Seen::Silent(error.to_string()),
     };
-    let found = match look::values(&answer) {
+    let found = match look::values(&answer, role) {
         Ok(found) => found,
         Err(reason) => return Seen::Missing(reason),
     };
-    let missing = values.iter().filter(|value| !found.contains(value)).count();
-    match missing {
+    let missing: Vec<String> = values
+        .iter()
+        .filter(|value| !found.contains(value))
+        .map(|value| format!("`{value}`"))
+        .collect();
+    match missing.len() {
         0 => Seen::All,
-        _ => Seen::Missing(format!("{missing} of {} values missing", values.len())),
+        count => Seen::Missing(format!(
+            "{count} of {} values missing: {}",
+            values.len(),
+            missing.join(", ")
+        )),
     }
 }

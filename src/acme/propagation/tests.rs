@@ -8,6 +8,7 @@ use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::{A, CNAME, NS, SOA, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
+use super::wait::CONFIRM;
 use super::*;
 use crate::host::Host;
 
@@ -155,6 +156,7 @@ impl Lab {
         Propagation {
             resolvers: vec![SocketAddr::from(([127, 0, 0, 11], self.port))],
             nameservers: Vec::new(),
+            check_resolvers: Vec::new(),
             zone: None,
             floor: Duration::ZERO,
             timeout: Duration::from_secs(2),
@@ -300,4 +302,111 @@ async fn a_domain_without_a_zone_is_an_error_with_a_hint() {
         error.contains("cannot find the DNS zone") && error.contains("hint: set `zone`"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_value_is_gone_when_no_server_has_it_and_each_says_so() {
+    let lab = Lab::new();
+    lab.zone(
+        "example.test",
+        &[("ns1.example.test", 20), ("ns2.example.test", 21)],
+    );
+    let (one, two) = (lab.server(20), lab.server(21));
+    let remains = async |propagation: Propagation| {
+        let found = propagation.remains(RECORD, &["gone", "there"], Duration::ZERO);
+        found.await
+    };
+    one.say(RECORD, RecordType::TXT, vec![txt(RECORD, "foreign")]);
+    two.say(
+        RECORD,
+        RecordType::TXT,
+        vec![txt(RECORD, "foreign"), txt(RECORD, "there")],
+    );
+    let found = remains(lab.propagation()).await;
+    let [gone, there] = found.try_into().unwrap();
+    let there = there.unwrap();
+    assert_eq!(gone, None);
+    assert!(
+        there.starts_with("ns2.example.test (127.0.0.21:") && !there.contains("ns1"),
+        "{there}"
+    );
+
+    two.broken.lock().unwrap().push(RECORD.to_owned());
+    for reason in remains(lab.propagation()).await {
+        let reason = reason.unwrap();
+        assert!(reason.contains("ns2.example.test"), "{reason}");
+    }
+    let lenient = Propagation {
+        allow_dead: true,
+        ..lab.propagation()
+    };
+    assert_eq!(
+        remains(lenient).await,
+        [None, None],
+        "the other one has not"
+    );
+
+    two.broken.lock().unwrap().clear();
+    let before = two.asked.lock().unwrap().len();
+    let patient = lab.propagation();
+    let removed = async {
+        // After the first look, which the one that locates the record may precede.
+        while two.asked.lock().unwrap().len() < before + 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        two.say(RECORD, RecordType::TXT, Vec::new());
+    };
+    let found = patient.remains(RECORD, &["there"], Duration::from_secs(20));
+    let (found, ()) = tokio::join!(found, removed);
+    assert_eq!(found, [None], "a server may need a moment");
+
+    lab.recursor
+        .broken
+        .lock()
+        .unwrap()
+        .push("example.test".to_owned());
+    assert!(remains(lab.propagation()).await.iter().all(Option::is_some));
+}
+
+#[tokio::test]
+async fn check_resolvers_are_asked_last_and_never_decide_alone() {
+    let lab = Lab::new();
+    lab.zone("example.test", &[("ns1.example.test", 22)]);
+    let (server, resolver) = (lab.server(22), lab.server(23));
+    let propagation = Propagation {
+        check_resolvers: vec![SocketAddr::from(([127, 0, 0, 23], lab.port))],
+        ..lab.propagation()
+    };
+    let values = ["v".to_owned()];
+    let place = propagation.locate(&domain()).await.unwrap();
+
+    resolver.say(RECORD, RecordType::TXT, vec![txt(RECORD, "v")]);
+    let error = propagation.wait(&place, &values).await.unwrap_err();
+    assert!(error.to_string().contains("ns1.example.test"), "{error}");
+    assert!(!resolver.asked(RECORD), "it would remember what it hears");
+
+    server.say(RECORD, RecordType::TXT, vec![txt(RECORD, "v")]);
+    propagation.wait(&place, &values).await.unwrap();
+    assert!(resolver.asked(RECORD));
+
+    resolver.say(RECORD, RecordType::TXT, vec![txt(RECORD, "old")]);
+    let error = propagation
+        .wait(&place, &values)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("resolver 127.0.0.23 (127.0.0.23:")
+            && error.contains("1 of 1 values missing: `v`")
+            && error.contains("`check_resolvers`"),
+        "{error}"
+    );
+    assert!(!error.contains("ns1"), "{error}");
+
+    // Nobody is there: what all name servers say is enough.
+    let deaf = Propagation {
+        check_resolvers: vec![SocketAddr::from(([127, 0, 0, 24], lab.port))],
+        ..lab.propagation()
+    };
+    deaf.wait(&place, &values).await.unwrap();
 }

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use futures_util::future::join_all;
 use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::{Name, RData, RecordType};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::super::dns::wire::{Role, ask};
 use super::{NameServer, Place, Propagation, PropagationError, absolute, text};
@@ -166,7 +166,7 @@ impl Propagation {
     }
 
     /// A name server with its addresses, from glue or through the recursors.
-    async fn server(&self, name: &Name, glue: &[(Name, IpAddr)]) -> NameServer {
+    pub(super) async fn server(&self, name: &Name, glue: &[(Name, IpAddr)]) -> NameServer {
         let mut addresses: Vec<IpAddr> = glue
             .iter()
             .filter(|(owner, _)| owner == name)
@@ -255,27 +255,11 @@ impl Propagation {
         if place.delegated || !self.nameservers.is_empty() {
             return None;
         }
-        let above = self
-            .walk(zone.base_name(), zone, &self.resolvers, Role::Recursor)
-            .await
-            .ok()?;
-        let servers = self.servers_of(&above).await.ok()?;
-        let addresses: Vec<SocketAddr> = servers
-            .iter()
-            .flat_map(|server| server.addresses.iter().copied())
-            .collect();
-        let answer = first_answer(&addresses, Role::Authority, zone, RecordType::NS)
-            .await
-            .ok()?;
-        let delegated: BTreeSet<String> = answer
-            .answers
-            .iter()
-            .chain(&answer.authorities)
-            .filter_map(|record| match &record.data {
-                RData::NS(ns) if record.name == *zone => Some(text(&ns.0.to_lowercase())),
-                _ => None,
-            })
-            .collect();
+        let Delegation {
+            parent,
+            servers: delegated,
+            ..
+        } = self.delegation(zone).await?;
         let found: BTreeSet<String> = place
             .servers
             .iter()
@@ -289,14 +273,95 @@ impl Propagation {
             "the resolver says that `{}` is served by {}, but `{}` delegates it to {}",
             text(zone),
             list(found),
-            text(&above),
+            parent,
             list(delegated)
         ))
     }
+
+    /// The addresses of a host, of the configured name servers if they know it and of the resolvers otherwise.
+    ///
+    /// # Errors
+    /// Why nobody tells.
+    pub async fn addresses(&self, host: &Host) -> Result<BTreeSet<IpAddr>, String> {
+        let name = Name::from_ascii(format!("{host}.")).map_err(|error| error.to_string())?;
+        let mut found = BTreeSet::new();
+        for (servers, role) in [
+            (&self.nameservers, Role::Authority),
+            (&self.resolvers, Role::Recursor),
+        ] {
+            if !found.is_empty() {
+                break;
+            }
+            for kind in [RecordType::A, RecordType::AAAA] {
+                match first_answer(servers, role, &name, kind).await {
+                    Ok(answer) => found.extend(
+                        answer
+                            .answers
+                            .iter()
+                            .filter_map(|record| address(&record.data)),
+                    ),
+                    Err(_) if role == Role::Authority => {}
+                    Err(reason) => return Err(reason),
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// What the zone above says of a zone's servers; none if nobody tells.
+    pub(super) async fn delegation(&self, zone: &Name) -> Option<Delegation> {
+        let above = self
+            .walk(zone.base_name(), zone, &self.resolvers, Role::Recursor)
+            .await
+            .ok()?;
+        let servers = self.servers_of(&above).await.ok()?;
+        let addresses: Vec<SocketAddr> = servers
+            .iter()
+            .flat_map(|server| server.addresses.iter().copied())
+            .collect();
+        let answer = first_answer(&addresses, Role::Authority, zone, RecordType::NS)
+            .await
+            .ok()?;
+        let glue = answer
+            .additionals
+            .iter()
+            .filter_map(|record| Some((record.name.clone(), address(&record.data)?)))
+            .collect();
+        let servers: BTreeSet<String> =
+            name_servers(zone, answer.answers.iter().chain(&answer.authorities));
+        Some(Delegation {
+            parent: text(&above),
+            servers,
+            glue,
+        })
+    }
+}
+
+/// What the zone above says of a zone's servers.
+pub(super) struct Delegation {
+    /// The zone above, without trailing dot.
+    pub(super) parent: String,
+    /// The servers, in lower case and without trailing dot.
+    pub(super) servers: BTreeSet<String>,
+    /// Their addresses, as far as it tells them.
+    pub(super) glue: Vec<(Name, IpAddr)>,
+}
+
+/// The servers that NS records of a zone name, in lower case and without trailing dot.
+pub(super) fn name_servers<'a>(
+    zone: &Name,
+    records: impl Iterator<Item = &'a Record>,
+) -> BTreeSet<String> {
+    records
+        .filter_map(|record| match &record.data {
+            RData::NS(ns) if record.name == *zone => Some(text(&ns.0.to_lowercase())),
+            _ => None,
+        })
+        .collect()
 }
 
 /// The first answer that says something, of servers asked one after the other.
-async fn first_answer(
+pub(super) async fn first_answer(
     servers: &[SocketAddr],
     role: Role,
     name: &Name,
@@ -315,7 +380,7 @@ async fn first_answer(
     Err(reason)
 }
 
-fn address(data: &RData) -> Option<IpAddr> {
+pub(super) fn address(data: &RData) -> Option<IpAddr> {
     match data {
         RData::A(address) => Some(IpAddr::V4(address.0)),
         RData::AAAA(address) => Some(IpAddr::V6(address.0)),

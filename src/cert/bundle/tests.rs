@@ -166,3 +166,51 @@ fn the_placeholder_covers_every_name_and_says_that_it_is_one() {
         ("example.test", 0)
     );
 }
+
+#[test]
+fn a_leaf_alone_will_do_if_a_root_that_is_named_signed_it() {
+    let ca = |name: &str| {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = common_name(name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        rcgen::CertifiedIssuer::self_signed(params, key()).unwrap()
+    };
+    let (own, other) = (ca("private root"), ca("private root"));
+    let leaf_key = key();
+    let alone = leaf(NOW).signed_by(&leaf_key, &own).unwrap().pem();
+    let pem = leaf_key.serialize_pem();
+    let bundle = Bundle::parse(alone.as_bytes(), pem.as_bytes()).unwrap();
+    let (own, other) = (own.der().clone(), other.der().clone());
+    assert!(bundle.check_chain(&[other.clone(), own]).is_ok());
+    // Another root of the same name did not.
+    for roots in [vec![], vec![other]] {
+        let refused = bundle.check_chain(&roots);
+        assert!(matches!(refused, Err(BundleError::NoIssuer)));
+    }
+    assert!(!bundle.lacks_issuer(), "a private CA may do so");
+
+    // Below an intermediate the root alone is not enough.
+    let (leaf, _, root, key) = chain();
+    let bundle = Bundle::parse(leaf.as_bytes(), key.as_bytes()).unwrap();
+    let root = CertificateDer::from_pem_slice(root.as_bytes()).unwrap();
+    assert!(bundle.check_chain(&[root]).is_err());
+}
+
+#[test]
+fn a_leaf_alone_with_stamps_of_public_logs_lacks_its_issuer() {
+    let issuer_key = key();
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let root = params.self_signed(&issuer_key).unwrap().pem();
+    let issuer = Issuer::new(params, issuer_key);
+    let (leaf_key, mut params) = (key(), leaf(NOW));
+    // An empty list of stamps (RFC 6962 §3.3): an OCTET STRING of two bytes of length.
+    let stamps = vec![4, 2, 0, 0];
+    let list = [1, 3, 6, 1, 4, 1, 11129, 2, 4, 2];
+    params.custom_extensions = vec![rcgen::CustomExtension::from_oid_content(&list, stamps)];
+    let alone = params.signed_by(&leaf_key, &issuer).unwrap().pem();
+    let pem = leaf_key.serialize_pem();
+    let parse = |chain: &str| Bundle::parse(chain.as_bytes(), pem.as_bytes()).unwrap();
+    assert!(parse(&alone).lacks_issuer());
+    assert!(!parse(&(alone + &root)).lacks_issuer());
+}

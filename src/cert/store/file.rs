@@ -4,21 +4,25 @@
 //! certs/<domain>/gen/000123-<serial8>/{fullchain.pem, chain.pem, privkey.pem, meta.json, MANIFEST}
 //! certs/<domain>/current -> gen/000123-<serial8>
 //! certs/<domain>/pending/{key.pem, csr.der, order.json}     an order in progress
-//! certs/<domain>/{state.json, state.json.prev, txt-ledger.jsonl, lock}   the renewal's own
+//! certs/<domain>/{state.json, state.json.prev, txt-ledger.jsonl, lock, lease}   the renewal's own
 //! engine/{limits.json, limits.json.prev, limits.lock, engine.heartbeat}         what all lineages share
 //! challenges/<token>.json                            what a CA asks the proxy for while an order runs
 //! ```
 //! A generation holds a `MANIFEST` too (as `sha256sum -c` reads it), and `COMPROMISED` once its key is known to others.
 //! It appears by one rename and becomes current by another, so chain and key cannot mismatch. Keys are 0640:
 //! the proxy's user reads them through its group. What others may read is tightened if it is ours and refused if not.
+//! Of a lineage the five newest generations are kept, and older ones while a proxy serves them: it locks the chain's file.
 
 mod generation;
+mod lock;
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
 
 use self::generation::Generation;
 use super::answers::AnswerFiles;
@@ -54,6 +58,36 @@ impl FileStore {
     #[must_use]
     pub fn lineage(&self, lineage: &Host) -> PathBuf {
         self.root.join(lineage.as_str())
+    }
+
+    /// The key of a generation, in PEM.
+    ///
+    /// # Errors
+    /// [`StoreError`] if there is no such generation, or its key cannot be read.
+    pub fn key(&self, lineage: &Host, generation: u64) -> Result<Zeroizing<String>, StoreError> {
+        let path = self
+            .generation(lineage, generation)?
+            .path
+            .join("privkey.pem");
+        let key = fs::read_to_string(&path).map_err(failed("read", &path))?;
+        Ok(Zeroizing::new(key))
+    }
+
+    fn generation(&self, lineage: &Host, number: u64) -> Result<Generation, StoreError> {
+        let all = generation::all(&self.lineage(lineage))?;
+        let found = all.into_iter().find(|one| one.number == number);
+        found.ok_or_else(|| StoreError::NoGeneration {
+            lineage: lineage.clone(),
+            wanted: Some(number),
+        })
+    }
+
+    /// Every lineage that has a folder, in no order.
+    #[must_use]
+    pub fn lineages(&self) -> Vec<Host> {
+        let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
+        let name = |entry: fs::DirEntry| Host::parse(entry.file_name().to_str()?).ok();
+        entries.filter_map(name).collect()
     }
 
     /// Removes a lineage with all its certificates and keys: for one that was a rehearsal.
@@ -100,7 +134,10 @@ impl Store for FileStore {
                     let reason = last
                         .map_or_else(|| "no `current` link".to_owned(), |error| error.to_string());
                     tracing::warn!(%lineage, generation = stored.generation, reason, "the current certificate is unusable, using the newest good one");
-                    return Ok(Some(stored));
+                    return Ok(Some(Stored {
+                        instead_of: Some(reason),
+                        ..stored
+                    }));
                 }
                 Err(error) => last = last.or(Some(error)),
             }
@@ -174,13 +211,7 @@ impl Store for FileStore {
     }
 
     fn compromise(&self, lineage: &Host, number: u64) -> Result<(), StoreError> {
-        let all = generation::all(&self.lineage(lineage))?;
-        let found = all.iter().find(|generation| generation.number == number);
-        let found = found.ok_or_else(|| StoreError::NoGeneration {
-            lineage: lineage.clone(),
-            wanted: Some(number),
-        })?;
-        found.mark_compromised()
+        self.generation(lineage, number)?.mark_compromised()
     }
 
     fn fingerprint(&self) -> u64 {
@@ -221,13 +252,22 @@ impl Store for FileStore {
     }
 
     fn lock(&self, lineage: &Host) -> Result<Option<Box<dyn Lock>>, StoreError> {
-        let path = self.made(lineage)?.join("lock");
-        let file = open_lock(&path)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Box::new(FileLock { _file: file }))),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(failed("lock", &path)(error)),
-        }
+        lock::take(&self.made(lineage)?)
+    }
+
+    fn is_locked(&self, lineage: &Host) -> bool {
+        lock::is_taken(&self.lineage(lineage))
+    }
+
+    fn current(&self, lineage: &Host) -> Option<u64> {
+        let target = fs::read_link(self.lineage(lineage).join("current")).ok()?;
+        generation::number_of(&target)
+    }
+
+    fn hold(&self, lineage: &Host, number: u64) -> Option<Box<dyn Lock>> {
+        let all = generation::all(&self.lineage(lineage)).ok()?;
+        let found = all.iter().find(|generation| generation.number == number)?;
+        Some(Box::new(found.hold()?))
     }
 
     fn pending(&self, lineage: &Host) -> Result<Option<Pending>, StoreError> {
@@ -300,7 +340,7 @@ impl Store for FileStore {
     fn change_limits(&self, change: &mut dyn FnMut(Sealed) -> Vec<u8>) -> Result<(), StoreError> {
         disk::create_dir(&self.engine, disk::GROUP_DIR).map_err(failed("make", &self.engine))?;
         let path = self.engine.join("limits.lock");
-        let lock = open_lock(&path)?;
+        let lock = lock::open(&path)?;
         // Held for one read and one write: waiting is short.
         lock.lock().map_err(failed("lock", &path))?;
         let content = change(self.limits()?);
@@ -344,9 +384,12 @@ impl Store for FileStore {
         for line in content.split(|&byte| byte == b'\n') {
             // A torn line is that of a call that never came to pass: the record is written before the call.
             match serde_json::from_slice(line) {
-                Ok(Entry::Owe(debt)) if !open.contains(&debt) => open.push(debt),
-                Ok(Entry::Paid(debt)) => open.retain(|other| *other != debt),
-                Ok(Entry::Owe(_)) | Err(_) => {}
+                Ok(Entry::Owe(debt)) => match open.iter_mut().find(|other| other.is_same(&debt)) {
+                    Some(known) => *known = debt,
+                    None => open.push(debt),
+                },
+                Ok(Entry::Paid(debt)) => open.retain(|other| !other.is_same(&debt)),
+                Err(_) => {}
             }
         }
         Ok(open)
@@ -413,24 +456,6 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreE
         source,
     }
 }
-
-fn open_lock(path: &Path) -> Result<File, StoreError> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(disk::PRIVATE)
-        .open(path)
-        .map_err(failed("open", path))
-}
-
-/// Held through an open file: the kernel frees it even after `kill -9`.
-#[derive(Debug)]
-struct FileLock {
-    _file: File,
-}
-
-impl Lock for FileLock {}
 
 #[cfg(test)]
 mod tests;

@@ -92,6 +92,8 @@ pub struct Stored {
     pub meta: Meta,
     /// Others know its key: it is served only until there is another.
     pub compromised: bool,
+    /// Why the generation that `current` names cannot be used, if this is not that one but the newest good one.
+    pub instead_of: Option<String>,
 }
 
 /// What is known of a generation beyond its chain.
@@ -161,8 +163,9 @@ pub struct PendingOrder {
     pub url: Option<String>,
 }
 
-/// A TXT record that we published, or were about to, and have not removed yet.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// A TXT record that we published, or were about to, and that is not known to be gone. Name and value tell it from
+/// others.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Debt {
     /// The domain it proves.
     pub domain: String,
@@ -173,8 +176,25 @@ pub struct Debt {
     /// The record's value.
     pub value: String,
     /// What the value was made of, for providers that want to hash it themselves (lego's RAW mode).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub proof: Option<Proof>,
+    /// URL of the order that it is for; none for a trial.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
+    /// When it was first written down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<UnixTime>,
+    /// A fingerprint of the settings that it was published with; none before the provider said that it is done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub published: Option<u64>,
+}
+
+impl Debt {
+    /// Whether both are about the same value of the same record.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.fqdn == other.fqdn && self.value == other.value
+    }
 }
 
 /// What the value of a DNS-01 record is made of (RFC 8555 §8.4). No secret: over HTTP-01 it is public.
@@ -186,7 +206,7 @@ pub struct Proof {
     pub key_authorization: String,
 }
 
-/// Held while an engine works on a lineage; dropping it lets the next one in.
+/// Held while an engine works on a lineage, or while a proxy serves a generation; dropping it ends that.
 pub trait Lock: fmt::Debug + Send + Sync {}
 
 /// Where certificates are kept. All calls block; they belong to the control plane and to the renewal unit.
@@ -244,6 +264,16 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// [`StoreError`].
     fn lock(&self, lineage: &Host) -> Result<Option<Box<dyn Lock>>, StoreError>;
 
+    /// Whether an engine of this machine is at work on a lineage. Needs the right to read only, and keeps nobody out.
+    fn is_locked(&self, lineage: &Host) -> bool;
+
+    /// The number of the generation that is meant to be served, usable or not.
+    fn current(&self, lineage: &Host) -> Option<u64>;
+
+    /// Says that a generation is served, until the value is dropped or the process ends in any way: it is not removed
+    /// meanwhile, unless it is over. None if it is gone, or if nobody can be told.
+    fn hold(&self, lineage: &Host, generation: u64) -> Option<Box<dyn Lock>>;
+
     /// The order in progress; a half-written one is none.
     ///
     /// # Errors
@@ -299,7 +329,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// [`StoreError`].
     fn heartbeat(&self) -> Result<Option<UnixTime>, StoreError>;
 
-    /// Writes down a TXT record before it is published.
+    /// Writes down a TXT record before it is published; again with what is known of it since.
     ///
     /// # Errors
     /// [`StoreError`].

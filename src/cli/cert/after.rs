@@ -12,6 +12,7 @@ use crate::acme::deploy::{self, Deployed};
 use crate::acme::event::{Event, Hook, Kind};
 use crate::acme::health::{self, Health};
 use crate::acme::notices::{Happened, Notices};
+use crate::acme::state::note_deploying;
 use crate::acme::{AcmeError, Class, Outcome};
 use crate::cert::store::Store;
 use crate::cert::store::file::FileStore;
@@ -98,8 +99,12 @@ impl<'a> Aftermath<'a> {
     ) -> Verdict {
         let before = Notices::read(self.store, domain);
         let mut notices = before.clone();
-        let mut kinds = Vec::new();
-        let verdict = self.look(domain, &mut notices, &mut kinds, out).await;
+        let mut seen = Vec::new();
+        let verdict = self.look(domain, &mut notices, &mut seen, out).await;
+        // What was seen counts for the state that events tell.
+        if notices != before {
+            notices.write(self.store, domain);
+        }
         let now = UnixTime::now();
         let health = match health::of(self.config, self.store, domain, now) {
             Ok(health) => health,
@@ -108,13 +113,18 @@ impl<'a> Aftermath<'a> {
                 return verdict;
             }
         };
-        kinds.extend(notices.ran(ended.happened, health.near));
-        if notices != before {
+        let looked = notices.clone();
+        // In the order in which it happened.
+        let mut kinds = notices.ran(ended.happened, health.near);
+        kinds.append(&mut seen);
+        if notices != looked {
             notices.write(self.store, domain);
         }
-        for kind in kinds {
-            self.hook.tell(&event(kind, &health, &notices, ended, now));
-        }
+        let events: Vec<Event> = kinds
+            .into_iter()
+            .map(|kind| event(kind, &health, &notices, ended, now))
+            .collect();
+        self.hook.tell(&events);
         verdict
     }
 
@@ -137,7 +147,9 @@ impl<'a> Aftermath<'a> {
             .is_some_and(|deploy| deploy.generation == stored.generation);
         let patience = if again { SHORT } else { deploy::PATIENCE };
         let bundle = &stored.bundle;
+        note_deploying(self.store, domain, true);
         let deployed = deploy::confirm(self.config, domain, bundle, patience, out).await;
+        note_deploying(self.store, domain, false);
         let seen = (stored.generation, bundle.serial());
         kinds.extend(notices.looked(seen, &deployed, UnixTime::now()));
         let serial = bundle.serial();

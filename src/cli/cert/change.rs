@@ -6,14 +6,13 @@
 
 use std::io::Write;
 
-use instant_acme::RevocationReason;
 use thiserror::Error;
 
 use super::after::{Aftermath, Ended};
 use super::{CertError, Order, Verdict, chosen, renew};
-use crate::acme::Trigger;
-use crate::acme::account;
 use crate::acme::notices::Notices;
+use crate::acme::revoke::{self, By, Target};
+use crate::acme::{RevocationReason, Trigger};
 use crate::cert::store::file::FileStore;
 use crate::cert::store::{Store, StoreError, Stored};
 use crate::config::{Ca, CertOrigin, Config};
@@ -36,7 +35,8 @@ pub enum ChangeError {
     None(Host),
     /// It came from elsewhere.
     #[error(
-        "certificate {0} was imported, so no account here can revoke it\n  hint: revoke it where it came from"
+        "certificate {0} was imported, so no account here can revoke it\n  hint: add `--cert-key` if the CA of [acme] \
+         issued it, or revoke it where it came from"
     )]
     Imported(String),
     /// Its CA is not configured any more.
@@ -87,6 +87,8 @@ pub struct Revocation<'a> {
     pub reason: Reason,
     /// Before it is replaced.
     pub now: bool,
+    /// Who signs the request.
+    pub by: By,
 }
 
 /// `cert rollback`: makes an earlier generation current and looks whether it is served.
@@ -127,7 +129,7 @@ pub async fn revoke(
     let store = ours(config)?;
     let (domain, stored) = find(config, &store, &revocation)?;
     let domain = &domain;
-    let ca = ca_of(config, &stored)?;
+    let ca = ca_of(config, &stored, revocation.by)?;
     let current = store.load(domain)?;
     let in_service =
         current.is_some_and(|current| current.bundle.serial() == stored.bundle.serial());
@@ -149,7 +151,7 @@ pub async fn revoke(
             return Ok(replaced);
         }
     }
-    end(config, &ca, domain, &stored, revocation.reason, out).await?;
+    end(config, &store, &ca, domain, &stored, &revocation, out).await?;
     if in_service && revocation.now {
         writeln!(
             out,
@@ -168,6 +170,7 @@ pub async fn revoke(
 pub async fn compromise(
     config: &Config,
     domain: Option<&Host>,
+    by: By,
     out: &mut (dyn Write + Send),
 ) -> Result<Verdict, CertError> {
     let revocation = Revocation {
@@ -175,6 +178,7 @@ pub async fn compromise(
         domain,
         reason: Reason::KeyCompromise,
         now: false,
+        by,
     };
     revoke(config, revocation, out).await
 }
@@ -203,18 +207,30 @@ async fn replace(
 
 async fn end(
     config: &Config,
+    store: &FileStore,
     ca: &Ca,
     domain: &Host,
     stored: &Stored,
-    reason: Reason,
+    revocation: &Revocation<'_>,
     out: &mut (dyn Write + Send),
 ) -> Result<(), CertError> {
-    if let Some(leaf) = stored.bundle.leaf() {
-        Box::pin(account::revoke(&config.state_dir, ca, leaf, reason.into())).await?;
-        let serial = stored.bundle.serial();
-        tracing::warn!(%domain, serial, ?reason, "revoked a certificate");
-        writeln!(out, "{domain}: certificate {serial} is revoked")?;
-    }
+    let Some(leaf) = stored.bundle.leaf() else {
+        return Ok(());
+    };
+    let (serial, reason) = (stored.bundle.serial(), revocation.reason);
+    let key = store.key(domain, stored.generation)?;
+    let target = Target {
+        certificate: leaf,
+        key: &key,
+        reason: &reason.into(),
+    };
+    let signer = Box::pin(revoke::revoke(&config.state_dir, ca, target, revocation.by)).await?;
+    tracing::warn!(%domain, serial, ?reason, ?signer, "revoked a certificate");
+    let signer = match signer {
+        By::Account => "",
+        By::Key => ", on the word of its own key",
+    };
+    writeln!(out, "{domain}: certificate {serial} is revoked{signer}")?;
     Ok(())
 }
 
@@ -282,11 +298,15 @@ fn find(
 }
 
 /// The CA that issued it, if it is one of ours.
-fn ca_of(config: &Config, stored: &Stored) -> Result<Ca, CertError> {
+fn ca_of(config: &Config, stored: &Stored, by: By) -> Result<Ca, CertError> {
     let serial = stored.bundle.serial().to_owned();
     let directory = &stored.meta.directory;
     if directory.is_empty() {
-        return Err(ChangeError::Imported(serial).into());
+        return match by {
+            // Who issued an import is not known; the CA will say if it did not.
+            By::Key => Ok(config.acme.first()),
+            By::Account => Err(ChangeError::Imported(serial).into()),
+        };
     }
     let cas = config.acme.cas();
     let ca = cas.into_iter().find(|ca| ca.directory == *directory);

@@ -5,7 +5,7 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::{CertError, Verdict, chosen};
-use crate::acme::plan::{self, Finding, Grade};
+use crate::acme::plan::{self, Finding, Grade, Ports};
 use crate::cert::store::file::FileStore;
 use crate::config::{CertOrigin, Config};
 use crate::host::Host;
@@ -37,7 +37,14 @@ pub async fn plan(
         // In JSON, words of the provider for a person would be in the way.
         let mut words = Vec::new();
         let provider: &mut (dyn Write + Send) = if json { &mut words } else { &mut *out };
-        let findings = Box::pin(plan::plan(config, &store, &domain, provider)).await;
+        let findings = Box::pin(plan::plan(
+            config,
+            &store,
+            &domain,
+            Ports::default(),
+            provider,
+        ))
+        .await;
         for finding in &findings {
             worst = worst.max(finding.grade);
             if !json {

@@ -92,6 +92,7 @@ pub(super) fn obtain(config: &mut Config, dir: &Path) -> Result<(Pebble, PathBuf
         allow_dead_ns: false,
         resolvers: Vec::new(),
         nameservers: vec![responder],
+        check_resolvers: Vec::new(),
         port: 53,
     });
     let runtime = tokio::runtime::Builder::new_current_thread()

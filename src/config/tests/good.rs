@@ -31,6 +31,7 @@ propagation_seconds = 0x1E
 propagation_timeout = "30m"
 resolvers = ["9.9.9.9", "[2620:fe::fe]:5353", "2620:fe::9"]
 nameservers = ["192.0.2.53"]
+check_resolvers = ["1.1.1.1"]
 [[certificates]]
 names = ["www.customer.com", "Customer.com."]
 challenge = "tls-alpn-01"
@@ -123,6 +124,7 @@ fn every_key_of_the_edge_arrives() {
                     .map(|it| it.parse().unwrap())
                     .to_vec(),
                 nameservers: vec!["192.0.2.53:53".parse().unwrap()],
+                check_resolvers: vec!["1.1.1.1:53".parse().unwrap()],
                 allow_dead_ns: false,
                 port: 53,
             }),

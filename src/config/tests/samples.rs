@@ -32,6 +32,7 @@ fn with_required(servers: &str) -> Config {
         propagation_timeout: std::time::Duration::from_secs(120),
         resolvers: Vec::new(),
         nameservers: Vec::new(),
+        check_resolvers: Vec::new(),
         allow_dead_ns: false,
         port: 53,
     });

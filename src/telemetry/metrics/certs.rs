@@ -31,8 +31,8 @@ pub struct CertificateFacts<'a> {
 pub struct RenewalFacts {
     /// The lineage.
     pub lineage: String,
-    /// Newest generation in the store.
-    pub newest: Option<u64>,
+    /// The generation that is meant to be served.
+    pub current: Option<u64>,
     /// When the renewal is or was due.
     pub renew_at: Option<UnixTime>,
     /// The next try, while a failure holds it back.
@@ -47,6 +47,8 @@ pub struct RenewalFacts {
     pub failures: Vec<(&'static str, String, u64)>,
     /// Where the engine is: one of [`EngineFacts::states`].
     pub state: &'static str,
+    /// Whether an engine of this machine is at work on it.
+    pub lease_held: bool,
     /// TXT records still to be removed.
     pub txt_debt: u64,
     /// Seconds by which this machine's clock is ahead of the CA's.
@@ -152,19 +154,19 @@ pub(super) fn render_engine(
     text.family(
         name,
         Kind::Gauge,
-        "Generations that the certificate in service is behind the newest one stored.",
+        "Generations that the certificate in service is behind the one that is current in the store.",
     );
     for lineage in &engine.lineages {
         let served = certificates
             .iter()
             .find(|certificate| certificate.lineage == lineage.lineage)
             .and_then(|certificate| certificate.generation);
-        if let (Some(newest), Some(served)) = (lineage.newest, served) {
+        if let (Some(current), Some(served)) = (lineage.current, served) {
             let labels = [
                 ("lineage", lineage.lineage.as_str()),
                 ("node", engine.node.as_str()),
             ];
-            text.sample(name, &labels, newest.saturating_sub(served));
+            text.sample(name, &labels, current.saturating_sub(served));
         }
     }
     let name = "portico_acme_heartbeat_seconds";
@@ -253,6 +255,11 @@ fn render_counts(text: &mut Text<'_>, engine: &EngineFacts) {
         "portico_cert_deploy_failed",
         "1 if the newest certificate was not served when the renewal looked for it.",
         &|lineage| Some(i64::from(lineage.deploy_failed)),
+    );
+    each(
+        "portico_acme_lease_held",
+        "1 while a process of this machine has the right to work on the lineage, and is at it.",
+        &|lineage| Some(i64::from(lineage.lease_held)),
     );
     each(
         "portico_acme_consecutive_failures",

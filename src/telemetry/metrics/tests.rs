@@ -29,7 +29,7 @@ fn engine() -> EngineFacts {
         lineages: vec![
             RenewalFacts {
                 lineage: "example.com".to_owned(),
-                newest: Some(6),
+                current: Some(6),
                 renew_at: Some(UnixTime(1_798_000_000)),
                 failures: vec![("dns", "https://ca.test/dir".to_owned(), 2)],
                 consecutive_failures: 2,

@@ -165,7 +165,7 @@ async fn records_of_a_run_that_died_are_removed_even_when_nothing_is_due() {
         zone: "example.test".to_owned(),
         fqdn: RECORD.to_owned(),
         value: "stale".to_owned(),
-        proof: None,
+        ..Default::default()
     };
     let store = FileStore::new(state.path());
     store.owe(&host("example.test"), &debt).unwrap();

@@ -64,6 +64,7 @@ pub(super) fn config(
                 allow_dead_ns: false,
                 resolvers: Vec::new(),
                 nameservers: vec![nameserver],
+                check_resolvers: Vec::new(),
                 port: 53,
             }),
             eab: None,

@@ -1,5 +1,6 @@
 //! Certificates from a real ACME server (Pebble, strict) through real DNS servers and the running proxy.
 
+mod accounts;
 mod cases;
 mod challenges;
 mod dns;
@@ -8,3 +9,4 @@ mod fail;
 mod issue;
 mod peers;
 mod soak;
+mod watched;

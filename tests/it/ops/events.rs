@@ -177,10 +177,22 @@ fn a_failure_and_its_end_are_told_with_cause_and_next_step() {
         "{event}"
     );
 
+    let expiring = &events(folder.path())[1];
+    assert_eq!(expiring["detail"], "there is no certificate");
+    assert!(expiring["serial"].is_null() && expiring["class"].is_null());
+
     desk.import(&aged(&Ca::new(), 100));
     desk.done(&["reconcile"]);
     let told = kinds(folder.path());
     assert_eq!(told[2..], ["recovered"], "{told:?}");
+    let recovered = &events(folder.path())[2];
+    assert_eq!(recovered["level"], "fine");
+    assert!(
+        recovered["serial"].is_string() && recovered["detail"] == "what failed works again",
+        "{recovered}"
+    );
+    let next = recovered["next"].as_str().unwrap();
+    assert!(next.starts_with("renewal at "), "{recovered}");
 }
 
 #[test]
@@ -214,5 +226,14 @@ fn a_hook_that_hangs_is_killed_and_one_that_fails_changes_nothing() {
         super::stderr(&output).contains("the event hook failed: no good"),
         "{output:?}"
     );
-    assert!(kinds(folder.path()).contains(&"expiring".to_owned()));
+    let all = events(folder.path());
+    let expiring = all.iter().rfind(|event| event["event"] == "expiring");
+    let expiring = expiring.expect("told before it failed");
+    assert_eq!(expiring["level"], "warning");
+    let detail = expiring["detail"].as_str().unwrap();
+    // The second in which it was made may be over.
+    let parts = ["20.0", "19.9"].map(|left| format!("{left}% of its lifetime is left"));
+    assert!(parts.contains(&detail.to_owned()), "{expiring}");
+    let left = expiring["seconds_left"].as_i64().unwrap();
+    assert!((left - 20 * 86_400).abs() < 300, "{expiring}");
 }

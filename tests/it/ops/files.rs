@@ -3,12 +3,14 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
 
 use super::{NAMES, stderr};
 use crate::main_line::served_serial;
+use crate::support::pebble::Pebble;
 use crate::support::pki::{Ca, Leaf};
 use crate::support::portico::{Portico, portico_cmd};
-use crate::support::wait;
+use crate::support::{port, program, wait};
 
 const CONFIG: &str = r#"domains = ["example.test"]
 certs = "files"
@@ -104,6 +106,95 @@ async fn certbots_folder_is_watched_and_a_bad_pair_keeps_the_last_good_one_and_a
     fs::remove_dir_all(folder.join("live")).unwrap();
     portico.wait_log("No such file");
     assert_eq!(served_serial(&portico, &trust).await, now);
+}
+
+/// Runs certbot with its folders in `folder`.
+fn certbot(folder: &Path, pebble: &Pebble, verb: &[&str]) {
+    let path = |name: &str| folder.join(name).display().to_string();
+    let done = Command::new(program::system("certbot"))
+        .args(verb)
+        .args(["--non-interactive", "--server", &pebble.directory_url()])
+        .args(["--config-dir", &path(""), "--work-dir", &path("work")])
+        .args(["--logs-dir", &path("logs")])
+        .env("REQUESTS_CA_BUNDLE", pebble.ca_file())
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{verb:?}: {done:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewal_by_certbot_itself_is_served_without_a_restart() {
+    // How the names are proven is certbot's business; here the CA believes it.
+    let pebble = Pebble::asking(port::local(port::free()))
+        .always_valid()
+        .start();
+    let builder = Portico::with(CONFIG);
+    let folder = builder.folder().to_owned();
+    let order = [
+        "certonly",
+        "--agree-tos",
+        "--register-unsafely-without-email",
+        "--manual",
+        "--preferred-challenges",
+        "dns",
+        "--manual-auth-hook",
+        "true",
+        "--manual-cleanup-hook",
+        "true",
+        "-d",
+        "example.test",
+        "-d",
+        "*.example.test",
+    ];
+    certbot(&folder, &pebble, &order);
+    let link = folder.join("live/example.test/fullchain.pem");
+    let target = fs::read_link(&link).expect("certbot makes links");
+    assert!(
+        target.ends_with("archive/example.test/fullchain1.pem"),
+        "{target:?}"
+    );
+
+    let portico = builder.start();
+    let trust = pebble.root().await;
+    let first = served_serial(&portico, &trust).await;
+    let process = portico.pid();
+    certbot(
+        &folder,
+        &pebble,
+        &["renew", "--force-renewal", "--no-random-sleep-on-renew"],
+    );
+    assert!(fs::read_link(&link).unwrap().ends_with("fullchain2.pem"));
+    wait::until_async("the renewed pair is in service", async || {
+        (served_serial(&portico, &trust).await != first).then_some(())
+    })
+    .await;
+    assert_eq!(portico.pid(), process);
+    assert_eq!(portico.metric("portico_cert_load_failed"), 0.0);
+    assert!(
+        !portico.stderr().contains("cannot be loaded"),
+        "{}",
+        portico.stderr()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leaf_alone_that_a_private_root_signed_is_served_without_an_alarm() {
+    let ca = Ca::new();
+    let leaf = ca.leaf(&NAMES);
+    let alone = Leaf {
+        chain: leaf.certificate.clone(),
+        ..leaf
+    };
+    let builder = Portico::with(CONFIG);
+    renew(builder.folder(), 1, &alone);
+    let portico = builder.start();
+    served_serial(&portico, &ca.trust()).await;
+    assert_eq!(portico.metric("portico_cert_level"), 0.0);
+
+    // An import is taken the same way.
+    let desk = super::Desk::new(&super::TIMER.replace("[acme]", "[acme]\nrun = \"off\""));
+    desk.import(&alone);
+    assert_eq!(desk.cert(&["check"]).status.code(), Some(0));
 }
 
 #[test]

@@ -2,9 +2,11 @@
 
 mod change;
 mod check;
+mod damaged;
 mod events;
 mod files;
 mod idle;
+mod kept;
 mod metrics;
 mod plan;
 mod secrets;

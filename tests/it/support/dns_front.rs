@@ -27,6 +27,7 @@ pub(crate) enum Mood {
 }
 
 struct State {
+    address: SocketAddr,
     backend: SocketAddr,
     mood: Mutex<Mood>,
     asked: AtomicUsize,
@@ -43,6 +44,7 @@ impl Front {
     /// Answers at `address`, over UDP and TCP, with what `backend` says.
     pub(crate) fn start(address: SocketAddr, backend: SocketAddr, mood: Mood) -> Self {
         let state = Arc::new(State {
+            address,
             backend,
             mood: Mutex::new(mood),
             asked: AtomicUsize::new(0),
@@ -58,6 +60,11 @@ impl Front {
             std::thread::spawn(move || two.serve_tcp(&listener)),
         ];
         Self { state, threads }
+    }
+
+    /// Where it answers.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.state.address
     }
 
     /// Changes what it does from now on.

@@ -26,13 +26,18 @@ impl Unbound {
 
     /// The same with lines of its own in the section `server:` (`local-zone: …`, `local-data: …`).
     pub(crate) fn with(stubs: &[(&str, SocketAddr)], server: &str) -> Self {
+        Self::at(port::local(port::free()), stubs, server)
+    }
+
+    /// The same at an address of loopback.
+    pub(crate) fn at(address: SocketAddr, stubs: &[(&str, SocketAddr)], server: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let address = port::local(port::free());
         let mut config = format!(
-            "server:\n  interface: 127.0.0.1\n  port: {port}\n  do-daemonize: no\n  use-syslog: no\n  logfile: \"\"\n  \
+            "server:\n  interface: {ip}\n  port: {port}\n  do-daemonize: no\n  use-syslog: no\n  logfile: \"\"\n  \
              username: \"\"\n  chroot: \"\"\n  directory: \"{dir}\"\n  pidfile: \"\"\n  num-threads: 1\n  \
              do-not-query-localhost: no\n  module-config: \"iterator\"\n  local-zone: \"test.\" nodefault\n  \
              cache-max-negative-ttl: 60\n  qname-minimisation: no\n  access-control: 127.0.0.0/8 allow\n{server}",
+            ip = address.ip(),
             port = address.port(),
             dir = folder.path().display(),
         );

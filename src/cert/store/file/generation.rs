@@ -1,17 +1,18 @@
 //! One generation on the disk: written aside and proven before anybody can see it, read back with its checksums.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::super::{Meta, NewGeneration, StoreError, Stored};
-use super::failed;
+use super::{failed, lock};
 use crate::cert::bundle::Bundle;
 use crate::cert::sealed;
 use crate::cert::{disk, failpoint};
+use crate::clock::UnixTime;
 
-/// Generations kept, with the current one.
+/// Generations kept, with the current one; older ones only while they are served.
 const KEEP: usize = 5;
 /// The checksums of the other files, as `sha256sum` writes them.
 const MANIFEST: &str = "MANIFEST";
@@ -118,7 +119,22 @@ impl Generation {
             generation: self.number,
             meta,
             compromised: self.path.join(COMPROMISED).exists(),
+            instead_of: None,
         })
+    }
+
+    /// Says that this generation is served, by a shared lock on its chain. It takes no right to write.
+    pub(super) fn hold(&self) -> Option<lock::Held> {
+        lock::hold(self.open_chain()?)
+    }
+
+    fn open_chain(&self) -> Option<File> {
+        File::open(self.path.join("fullchain.pem")).ok()
+    }
+
+    fn is_in_force(&self, now: UnixTime) -> bool {
+        self.load()
+            .is_ok_and(|stored| stored.bundle.not_after() > now)
     }
 
     /// Notes that others know the key, for ever.
@@ -215,15 +231,23 @@ fn set_aside(link: &Path) -> Result<(), StoreError> {
     fs::rename(link, &aside).map_err(failed("move", link))
 }
 
-/// Removes the oldest generations. That one cannot be removed is no reason to fail: the new one is in service.
+/// Removes the oldest generations, but for those that are served somewhere on this machine and not over yet. That one
+/// cannot be removed is no reason to fail: the new one is in service.
 pub(super) fn prune(path: &Path, current: u64) {
     let found = all(path).unwrap_or_default();
     let surplus = found.len().saturating_sub(KEEP);
+    let now = UnixTime::now();
     for generation in found
         .into_iter()
         .filter(|generation| generation.number != current)
         .take(surplus)
     {
+        // Ours while it is being removed, so that nobody begins to serve it.
+        let chain = generation.open_chain();
+        if chain.as_ref().is_some_and(lock::is_held) && generation.is_in_force(now) {
+            tracing::info!(path = %generation.path.display(), "an old certificate is still served and stays");
+            continue;
+        }
         if let Err(error) = fs::remove_dir_all(&generation.path) {
             tracing::warn!(path = %generation.path.display(), %error, "cannot remove an old certificate");
         }

@@ -1,5 +1,6 @@
 //! What a crash, a careless person or a bad disk leaves behind.
 
+use std::fs::File;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use tempfile::{TempDir, tempdir};
@@ -83,6 +84,72 @@ fn keeps_five_and_never_reuses_a_number() {
     );
     fs::remove_dir_all(&kept.last().unwrap().path).unwrap();
     assert_eq!(store.put(&domain(), &pair()).unwrap().generation, 8);
+}
+
+#[test]
+fn keeps_an_older_one_while_it_is_served_and_not_over() {
+    let (_folder, store) = lab();
+    let kept = |store: &FileStore| -> Vec<u64> {
+        let all = generation::all(&store.lineage(&domain())).unwrap();
+        all.iter().map(|generation| generation.number).collect()
+    };
+    store.put(&domain(), &pair()).unwrap();
+    let (first, second) = (store.hold(&domain(), 1), store.hold(&domain(), 1));
+    assert!(
+        first.is_some() && second.is_some(),
+        "two proxies may serve it"
+    );
+    assert!(store.hold(&domain(), 2).is_none(), "there is none");
+    for _ in 2..=8 {
+        store.put(&domain(), &pair()).unwrap();
+    }
+    assert_eq!(kept(&store), [1, 4, 5, 6, 7, 8]);
+    drop(first);
+    store.put(&domain(), &pair()).unwrap();
+    assert_eq!(kept(&store), [1, 5, 6, 7, 8, 9], "one serves it still");
+    drop(second);
+    store.put(&domain(), &pair()).unwrap();
+    assert_eq!(kept(&store), [6, 7, 8, 9, 10]);
+
+    // One that is over is worth nothing, whoever serves it.
+    let (_folder, store) = lab();
+    let long_ago = UnixTime(UnixTime::now().0 - 10 * 365 * 86_400);
+    let folder = tempdir().unwrap();
+    let ca = LocalCa::open(folder.path(), long_ago).unwrap();
+    let leaf = ca.leaf(&bundle::names_of(&domain()), long_ago).unwrap();
+    let over = NewGeneration {
+        fullchain: leaf.fullchain + ca.certificate(),
+        key: leaf.key,
+        meta: Meta::default(),
+    };
+    let stored = store.put(&domain(), &over).unwrap();
+    assert!(stored.bundle.not_after() < UnixTime::now());
+    let held = store.hold(&domain(), 1);
+    assert!(held.is_some());
+    for _ in 2..=6 {
+        store.put(&domain(), &pair()).unwrap();
+    }
+    assert_eq!(kept(&store), [2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn a_lock_is_seen_by_those_who_may_not_take_it() {
+    let (_folder, store) = lab();
+    assert!(!store.is_locked(&domain()));
+    let lock = store.lock(&domain()).unwrap();
+    assert!(lock.is_some());
+    assert!(store.is_locked(&domain()) && store.is_locked(&domain()));
+    assert!(store.lock(&domain()).unwrap().is_none());
+    drop(lock);
+    assert!(!store.is_locked(&domain()));
+    assert!(store.lock(&domain()).unwrap().is_some());
+    let path = store.lineage(&domain());
+    assert_eq!(mode(&path.join("lock")), 0o600);
+    assert_eq!(mode(&path.join("lease")), 0o644);
+    // Somebody who can read it and holds on to it keeps no engine out.
+    let file = File::open(path.join("lease")).unwrap();
+    file.lock().unwrap();
+    assert!(store.lock(&domain()).unwrap().is_some());
 }
 
 #[test]
@@ -212,7 +279,7 @@ fn the_ledger_ignores_a_torn_line_and_goes_on_after_it() {
         zone: "example.test".to_owned(),
         fqdn: "_acme-challenge.example.test".to_owned(),
         value: value.to_owned(),
-        proof: None,
+        ..Debt::default()
     };
     store.owe(&domain(), &debt("1")).unwrap();
     store.owe(&domain(), &debt("1")).unwrap();
@@ -222,8 +289,18 @@ fn the_ledger_ignores_a_torn_line_and_goes_on_after_it() {
     disk::write(&path, &torn, 0o600).unwrap();
     store.owe(&domain(), &debt("2")).unwrap();
     assert_eq!(store.debts(&domain()).unwrap(), [debt("1"), debt("2")]);
+    let published = Debt {
+        published: Some(7),
+        ..debt("2")
+    };
+    store.owe(&domain(), &published).unwrap();
+    assert_eq!(
+        store.debts(&domain()).unwrap(),
+        [debt("1"), published],
+        "one entry, with what is known last"
+    );
     store.paid(&domain(), &debt("1")).unwrap();
-    assert_eq!(store.debts(&domain()).unwrap(), [debt("2")]);
+    assert_eq!(store.debts(&domain()).unwrap().len(), 1);
     store.paid(&domain(), &debt("2")).unwrap();
     assert!(!path.exists());
 }

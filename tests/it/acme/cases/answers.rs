@@ -7,6 +7,10 @@ use crate::support::fault_proxy::{Answer, Fault, Kind};
 
 /// Bad nonces in a row that a request must survive; another kind of failure would be on record after it.
 const NONCE_RETRIES: usize = 8;
+/// So many times in a run, with rests between them that take so long in all, and the shortest so long.
+const NONCE_BURSTS: usize = 6;
+const NONCE_RESTS: Duration = Duration::from_secs(16);
+const SHORTEST_REST: Duration = Duration::from_millis(990);
 
 /// What a request may hold back at most, in the program's own time.
 const TOTAL: Duration = Duration::from_secs(30);
@@ -45,12 +49,41 @@ fn case_01_a_nonce_that_is_always_bad_ends_the_run_and_not_in_a_storm() {
     lab.proxy.on(Kind::NewOrder, Fault::bad_nonce());
     lab.renew().ends(FAILED);
     let asked = lab.proxy.posts(Kind::NewOrder);
-    assert!(
-        (NONCE_RETRIES..=3 * NONCE_RETRIES).contains(&asked),
-        "{asked}"
-    );
+    assert_eq!(asked, NONCE_BURSTS * (NONCE_RETRIES + 1));
+    let orders = lab.proxy.calls_of(Kind::NewOrder);
+    let took = orders[asked - 1].at - orders[0].at;
+    assert!(took >= NONCE_RESTS, "{took:?}");
     lab.renew().ends(WAITING);
     assert_eq!(lab.proxy.posts(Kind::NewOrder), asked);
+}
+
+#[test]
+fn case_01_pebble_rejects_four_of_five_nonces() {
+    let lab = Lab::with(&[DOMAIN], |pebble| pebble.nonce_reject(80));
+    lab.renew().ends(DONE);
+    lab.pair();
+    assert_eq!(lab.proxy.granted(Kind::NewOrder), 1);
+    assert_eq!(lab.left_in_dns(), [""; 0]);
+    let state = std::fs::read_to_string(lab.lineage(DOMAIN).join("state.json")).unwrap();
+    assert!(!state.contains("\"detail\""), "no failure noted: {state}");
+    let posts = lab.proxy.calls();
+    let posts = posts.iter().filter(|call| call.method == "POST");
+    let (mut at_once, mut last, mut rejected) = (0, None, 0);
+    for call in posts {
+        let rested = last.is_some_and(|last| call.at - last >= SHORTEST_REST);
+        if rested {
+            at_once = 0;
+        }
+        if call.answered == Some(400) {
+            at_once += 1;
+            rejected += 1;
+            assert!(at_once <= NONCE_RETRIES + 1, "{:?}", call.kind);
+        } else {
+            at_once = 0;
+        }
+        last = Some(call.at);
+    }
+    assert!(rejected > NONCE_RETRIES, "Pebble rejects: {rejected}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use portico::cert::bundle::Bundle;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::dns_front::{Front, Mood};
 use crate::support::fault_proxy::FaultProxy;
 use crate::support::knot::{KEY_NAME, KEY_SECRET, Knot};
 use crate::support::pebble::{Pebble, PebbleBuilder};
@@ -57,6 +59,17 @@ impl Run {
     }
 }
 
+/// How a hook that changes DNS behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::acme) enum Hook {
+    /// It does what it is asked.
+    Honest,
+    /// It says ok to `present` and does nothing.
+    PublishesNothing,
+    /// It says ok to `cleanup` and does nothing.
+    RemovesNothing,
+}
+
 /// Everything that a case needs.
 pub(in crate::acme) struct Lab {
     pub(in crate::acme) knot: Knot,
@@ -66,6 +79,7 @@ pub(in crate::acme) struct Lab {
     config: String,
     /// The lines of the configuration that name the DNS provider.
     provider: String,
+    https: SocketAddr,
     /// Seconds that this machine's clock, as the program sees it, is ahead of the true time.
     ahead: Cell<i64>,
 }
@@ -104,16 +118,17 @@ impl Lab {
             "provider = \"rfc2136\"\ncredentials = \"{}\"",
             credentials.display()
         );
-        let [https, admin] = [(); 2].map(|()| port::free());
+        let [https, http, admin] = [(); 3].map(|()| port::local(port::free()));
         let config = format!(
             "domains = {domains:?}\nstate_dir = \"{dir}/state\"\n\
-             [listen]\nhttps = [\"{}\"]\nadmin = \"{}\"\n\
+             [listen]\nhttps = [\"{}\"]\nhttp = [\"{}\"]\nadmin = \"{}\"\n\
              [upstream]\nservers = [\"http://127.0.0.1:9\"]\n\
              [acme]\nemail = \"ops@example.test\"\ndirectory = \"{}\"\nca_file = \"{}\"\n\
              [acme.dns]\n{}\nnameservers = [\"{}\"]\n\
              propagation_timeout = \"5s\"\n",
-            port::local(https),
-            port::local(admin),
+            https,
+            http,
+            admin,
             proxy.directory_url(),
             proxy.ca_file().display(),
             provider,
@@ -126,6 +141,7 @@ impl Lab {
             folder,
             config,
             provider,
+            https,
             ahead: Cell::new(0),
         };
         lab.write_config();
@@ -140,6 +156,19 @@ impl Lab {
         self.write_config();
     }
 
+    /// A second name server, which passes on what knot says in this mood.
+    pub(in crate::acme) fn second_server(&mut self, mood: Mood) -> Front {
+        let address = port::local(port::free());
+        let known = format!("nameservers = [\"{}\"", self.knot.address());
+        self.reconfigure(&known, &format!("{known}, \"{address}\""));
+        Front::start(address, self.knot.address(), mood)
+    }
+
+    /// Where the proxy would listen, if one ran.
+    pub(in crate::acme) fn https(&self) -> SocketAddr {
+        self.https
+    }
+
     /// Another DNS provider: the lines of the configuration that name it.
     pub(in crate::acme) fn provider(&mut self, lines: &str) {
         let before = std::mem::replace(&mut self.provider, lines.to_owned());
@@ -148,13 +177,26 @@ impl Lab {
 
     /// For tests that move the clock: knot would refuse a signature of another time, so a hook updates it at the true one.
     pub(in crate::acme) fn any_time(mut self) -> Self {
+        self.hook(Hook::Honest);
+        self
+    }
+
+    /// From now on a hook changes DNS, or says that it does. Each call is noted.
+    pub(in crate::acme) fn hook(&mut self, hook: Hook) {
         let script = self.folder.path().join("hook.sh");
+        let lies = match hook {
+            Hook::Honest => "never",
+            Hook::PublishesNothing => "present",
+            Hook::RemovesNothing => "cleanup",
+        };
         let text = format!(
-            "#!/bin/sh\nunset LD_PRELOAD FAKETIME\n\
+            "#!/bin/sh\nunset LD_PRELOAD FAKETIME FAKETIME_TIMESTAMP_FILE\necho \"$1 $3\" >> {}\n\
+             [ $1 = {lies} ] && exit 0\n\
              case $1 in present) verb=add ttl=60;; cleanup) verb=del ttl=;; esac\n\
              name=${{2%.}}\nzone=${{name#_acme-challenge.}}\n\
              exec knsupdate -y hmac-sha256:{KEY_NAME}:{KEY_SECRET} <<END\n\
              server {} {}\nzone $zone.\n$verb $name. $ttl TXT $3\nsend\nquit\nEND\n",
+            self.calls_file().display(),
             self.knot.address().ip(),
             self.knot.address().port(),
         );
@@ -164,7 +206,17 @@ impl Lab {
             script.display()
         );
         self.provider(&lines);
-        self
+    }
+
+    fn calls_file(&self) -> PathBuf {
+        self.folder.path().join("calls")
+    }
+
+    /// The values that the hook was called with for `present` or `cleanup`, in order.
+    pub(in crate::acme) fn hook_calls(&self, verb: &str) -> Vec<String> {
+        let calls = fs::read_to_string(self.calls_file()).unwrap_or_default();
+        let of = |line: &str| Some(line.strip_prefix(verb)?.trim().to_owned());
+        calls.lines().filter_map(of).collect()
     }
 
     fn write_config(&self) {

@@ -10,4 +10,6 @@ mod damaged;
 mod killed;
 pub(super) mod lab;
 mod limits;
+mod progress;
+mod waiting;
 mod wrong;

@@ -106,6 +106,34 @@ fn case_25_a_good_certificate_of_another_root_passes_the_same_way() {
     assert!(lab.pair().issuer().contains("Other CA"));
 }
 
+#[test]
+fn case_25_a_leaf_alone_is_taken_only_from_a_root_that_the_operator_named() {
+    let mut lab = Lab::start();
+    let ca = Arc::new(Ca::named("Private root"));
+    let direct = Arc::clone(&ca);
+    let names: &[&str] = &[DOMAIN, WILDCARD];
+    let spoil = Fault::change(move |answer| {
+        let chain = String::from_utf8(answer.body.to_vec()).expect("PEM");
+        let now = OffsetDateTime::now_utc();
+        let [from, to] = [-1, 90].map(|days| now + Duration::days(days));
+        let chain = direct.for_key_of(&chain, names, from, to);
+        answer.with_body(blocks(&chain)[0].clone())
+    });
+    lab.proxy.on(Kind::Certificate, spoil);
+    lab.renew()
+        .ends(FAILED)
+        .says("name that root in `acme.ca_file`");
+    assert_eq!(lab.serial(), None);
+
+    let before = lab.proxy.ca_file().display().to_string();
+    let both = lab.config_file().with_file_name("roots.pem");
+    let roots = std::fs::read_to_string(&before).unwrap() + &ca.pem();
+    std::fs::write(&both, roots).unwrap();
+    lab.reconfigure(&before, &both.display().to_string());
+    lab.force().ends(DONE);
+    assert!(lab.pair().issuer().contains("Private root"));
+}
+
 #[tokio::test]
 async fn case_23_revoked_certificate_is_replaced_at_the_next_question_with_another_key() {
     let lab = Lab::start().any_time();
@@ -132,7 +160,11 @@ async fn case_23_revoked_certificate_is_replaced_at_the_next_question_with_anoth
     lab.at(HOUR);
     lab.renew().ends(DONE).says("not due");
     lab.at(6 * HOUR + 60);
-    lab.renew().ends(DONE).says("the CA asks for it");
+    lab.renew().ends(DONE);
+    lab.at(6 * HOUR + 6 * 60);
+    lab.renew().ends(DONE);
+    let text = lab.status(DOMAIN).to_string();
+    assert_eq!(lab.generations().len(), 2, "within five minutes: {text}");
     let new = lab.pair();
     assert_ne!(new.serial(), old.serial());
     assert!(!new.has_key(&key), "a new key");

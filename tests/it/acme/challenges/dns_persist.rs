@@ -187,6 +187,45 @@ fn a_server_that_lacks_the_record_is_named_and_holds_the_order_back() {
     assert_eq!(code, Some(0), "{text}");
 }
 
+#[test]
+fn a_plan_looks_for_the_standing_record_and_makes_no_account() {
+    let site = Site::new();
+    let (code, text) = site.cert(&["plan"]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(
+        text.contains(
+            "BAD record: there is no account yet that `_validation-persist.example.test`"
+        ) && text.contains("hint: `portico cert persist-record`"),
+        "{text}"
+    );
+    assert!(!site.pebble.log().contains("There are now"), "no account");
+    let (_, text) = site.cert(&["persist-record"]);
+    let record = value(&text);
+    let (code, text) = site.cert(&["plan"]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(
+        text.contains("not authorize our account everywhere"),
+        "{text}"
+    );
+    let narrow = record.replace("; policy=wildcard", "");
+    site.update(&format!("add {RECORD}. 60 TXT \"{narrow}\""));
+    let (code, text) = site.cert(&["plan"]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("does not allow wildcards"), "{text}");
+
+    site.update(&format!("add {RECORD}. 60 TXT \"{record}\""));
+    let (code, text) = site.cert(&["plan"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(
+        text.contains("ok  record: every authoritative server shows"),
+        "{text}"
+    );
+    assert!(text.contains("ok  servers: "), "{text}");
+    assert!(!text.contains("clean-up"), "nothing is published: {text}");
+    assert_eq!(site.looked(), 0);
+    assert!(no_ledger(&site.state()));
+}
+
 fn no_ledger(state: &Path) -> bool {
     !state.join("certs/example.test/txt-ledger.jsonl").exists()
 }

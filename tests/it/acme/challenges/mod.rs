@@ -4,6 +4,7 @@ mod dns_account;
 mod dns_persist;
 mod dns_single;
 mod http;
+mod plan;
 mod tls_alpn;
 
 use std::net::SocketAddr;
@@ -31,7 +32,10 @@ struct Rig {
 
 impl Rig {
     fn new(challenge: &'static str) -> Self {
-        let knot = Knot::start(&["example.test", "customer.test"]);
+        Self::with(challenge, Knot::start(&["example.test", "customer.test"]))
+    }
+
+    fn with(challenge: &'static str, knot: Knot) -> Self {
         let (http, https) = (port::local(port::free()), port::local(port::free()));
         let pebble = Pebble::asking(knot.address())
             .config("httpPort", json!(http.port()))

@@ -75,7 +75,7 @@ impl Delegated {
 }
 
 /// `hops` CNAMEs from the challenge to `x.auth.test`.
-fn chain(hops: usize) -> String {
+pub(in crate::acme) fn chain(hops: usize) -> String {
     let mut lines = String::new();
     let mut name = "_acme-challenge".to_owned();
     for hop in 1..=hops {

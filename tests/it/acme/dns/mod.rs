@@ -1,7 +1,8 @@
 //! DNS-01 through everything that DNS can be: several name servers, recursors with caches and views of their own, CNAMEs,
 //! delegations, services that fail half-way. The names `case_NN` are those of the list of failure cases in `tests/ACME.md`.
 
-mod delegation;
+mod agreement;
+pub(super) mod delegation;
 mod digitalocean;
 mod hooks;
 mod refusals;
@@ -28,7 +29,7 @@ use crate::support::unbound::Unbound;
 
 /// Which implementation is the authority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Brand {
+pub(super) enum Brand {
     Knot,
     Bind,
 }
@@ -36,32 +37,32 @@ enum Brand {
 const BRANDS: [Brand; 2] = [Brand::Knot, Brand::Bind];
 
 /// An authority of either brand whose key may change every TXT record.
-enum Authority {
+pub(super) enum Authority {
     Knot(Knot),
     Bind(Bind),
 }
 
 impl Authority {
     /// Starts it; BIND listens on addresses that an interface has, and of loopback's that is 127.0.0.1 alone.
-    fn start(brand: Brand, address: SocketAddr, zones: &[(&str, String)]) -> Self {
+    pub(super) fn start(brand: Brand, address: SocketAddr, zones: &[(&str, String)]) -> Self {
         match brand {
             Brand::Knot => Self::Knot(Knot::at(address, zones)),
             Brand::Bind => Self::Bind(Bind::at(address, zones)),
         }
     }
 
-    fn address(&self) -> SocketAddr {
+    pub(super) fn address(&self) -> SocketAddr {
         match self {
             Self::Knot(server) => server.address(),
             Self::Bind(server) => server.address(),
         }
     }
 
-    fn txt(&self, name: &str) -> Vec<String> {
+    pub(super) fn txt(&self, name: &str) -> Vec<String> {
         crate::support::dns::txt(self.address(), name)
     }
 
-    fn update(&self, zone: &str, lines: &[&str]) -> Output {
+    pub(super) fn update(&self, zone: &str, lines: &[&str]) -> Output {
         nsupdate(self.address(), KEY_SECRET, zone, lines)
     }
 }
@@ -101,7 +102,7 @@ impl Lab {
 }
 
 /// A zone with a name server `ns1`, `ns2` … for each address, and lines of its own.
-fn zone(name: &str, servers: &[u8], lines: &str) -> (String, String) {
+pub(super) fn zone(name: &str, servers: &[u8], lines: &str) -> (String, String) {
     let mut text = format!("$ORIGIN {name}.\n$TTL 60\n@ SOA ns1 hostmaster 1 3600 900 86400 60\n");
     for (index, last) in servers.iter().enumerate() {
         let number = index + 1;
@@ -112,7 +113,7 @@ fn zone(name: &str, servers: &[u8], lines: &str) -> (String, String) {
 }
 
 /// What a server takes.
-fn zones(all: &[(String, String)]) -> Vec<(&str, String)> {
+pub(super) fn zones(all: &[(String, String)]) -> Vec<(&str, String)> {
     all.iter()
         .map(|(name, text)| (name.as_str(), text.clone()))
         .collect()

@@ -101,6 +101,42 @@ async fn case_05_recursor_with_a_negative_cache() {
 }
 
 #[tokio::test]
+async fn a_check_resolver_that_remembers_the_absence_holds_the_order_back() {
+    let lab = Lab::new();
+    let server = Knot::at(lab.at(1), &zones(&[zone("example.test", &[1], "")]));
+    let resolver = Unbound::start(&[("example.test", server.address())]);
+    let poisoned = Unbound::start(&[("example.test", server.address())]);
+    assert_eq!(poisoned.txt(RECORD), [""; 0]);
+    let pebble = Pebble::asking(server.address()).start();
+    let state = tempfile::tempdir().unwrap();
+    let provider = rfc2136(&state, server.address(), KEY_SECRET);
+    let mut config = lab.config(&state, &pebble, provider, &resolver);
+    let dns = config.acme.dns.as_mut().unwrap();
+    dns.propagation_timeout = Duration::from_secs(4);
+    dns.check_resolvers = vec![poisoned.address()];
+    let (verdict, text) = run(&config, DUE).await;
+    assert_eq!(verdict, Verdict::Failed);
+    assert!(
+        text.contains(&format!("({}): 2 of 2", poisoned.address())),
+        "{text}"
+    );
+    assert!(!text.contains("ns1.example.test"), "{text}");
+    assert!(
+        text.contains("hint: every authoritative server has it"),
+        "{text}"
+    );
+    assert_eq!(challenge_posts(&pebble), 0);
+    assert_eq!(server.txt(RECORD).len(), 2, "they wait");
+
+    // Nobody asked this one before all servers had the records, so it has nothing to remember.
+    config.acme.dns.as_mut().unwrap().check_resolvers = vec![resolver.address()];
+    let (verdict, text) = run(&config, FORCE).await;
+    assert_eq!(verdict, Verdict::Fine, "{text}");
+    assert_eq!(resolver.txt(RECORD).len(), 2, "it was asked");
+    assert_eq!(server.txt(RECORD), [""; 0]);
+}
+
+#[tokio::test]
 async fn case_06_split_horizon_with_a_stale_record() {
     let lab = Lab::new();
     let all = [zone("example.test", &[2], "")];
@@ -154,5 +190,5 @@ async fn case_06_split_horizon_that_hides_the_name_servers() {
     );
     assert_eq!(challenge_posts(&pebble), 0);
     assert_eq!(internal.txt(RECORD), [""; 0]);
-    assert_eq!(server.txt(RECORD), [""; 0], "cleaned where it was");
+    assert_eq!(server.txt(RECORD).len(), 2, "they wait where they are");
 }

@@ -72,7 +72,7 @@ fn tries_dns_without_the_ca_and_cleans_up_what_is_left() {
         zone: "example.test".to_owned(),
         fqdn: RECORD.to_owned(),
         value: "left-behind".to_owned(),
-        proof: None,
+        ..Debt::default()
     };
     store.owe(&host("example.test"), &debt).unwrap();
     assert!(
