@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::strike::Attack;
-use super::victim::{STRIKERS, Victim};
+use super::victim::{Outcome, STRIKERS, Victim};
 use crate::support::framer::hpack::{Block, Keep};
 use crate::support::framer::{End, Framer, Frames, asking, code, flag, post, request, setting};
 use crate::support::site::SiteBuilder;
@@ -17,6 +17,12 @@ fn bomb(times: usize) -> Block {
 /// The same reference again on streams that come later.
 fn again(path: &str, times: usize) -> Block {
     (0..times).fold(asking("GET", path), |block, _| block.indexed(62))
+}
+
+/// The proxy ended every connection.
+fn must_be_closed(outcome: &Outcome) {
+    let open = outcome.strikes.iter().find(|strike| !strike.closed);
+    assert!(open.is_none(), "{open:?}");
 }
 
 /// Waits that fit a test: a stream and a connection without a stream are given up after a second or two.
@@ -41,6 +47,7 @@ async fn d04_references_kept_by_a_closed_window() {
     };
     let outcome = victim.suffer(attack).await;
     // Each stream is reset after its second, and the connection is then like any other that is idle.
+    must_be_closed(&outcome);
     assert!(outcome.strikes.iter().all(|strike| strike.rounds == 99));
     assert!(
         outcome
@@ -92,7 +99,7 @@ async fn d08_answers_that_nobody_takes() {
         pause: Duration::ZERO,
         reads: true,
     };
-    victim.suffer(attack).await;
+    must_be_closed(&victim.suffer(attack).await);
     // Windows are open, but the socket is not read.
     let attack = Attack {
         name: "D08 slow read",
@@ -106,7 +113,7 @@ async fn d08_answers_that_nobody_takes() {
         pause: Duration::ZERO,
         reads: false,
     };
-    victim.suffer(attack).await;
+    must_be_closed(&victim.suffer(attack).await);
 
     let mut framer = Framer::connect(&victim.site.edge).await;
     framer.begin(&[(setting::INITIAL_WINDOW_SIZE, 0)]).await;

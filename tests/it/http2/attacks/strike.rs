@@ -177,7 +177,18 @@ pub(super) async fn strike(address: SocketAddr, config: ClientConfig, attack: &A
                 tokio::task::yield_now().await;
             }
         }
-        std::future::pending::<()>().await;
+        if attack.reads {
+            std::future::pending::<()>().await;
+        }
+        // Whoever does not read learns of the end when it writes.
+        while write
+            .write_all(&Frames::new().ping(*b"still up").0)
+            .await
+            .is_ok()
+        {
+            let _ = write.flush().await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     };
     let mut reader = Box::pin(reader);
     let both = async {
