@@ -179,7 +179,10 @@ fn sins(tenant: &str, port: u16, headers: &HeaderMap) -> Vec<Sin> {
         if key.contains('_') {
             sins.push(Sin::Underscore);
         }
-        if HOP_BY_HOP.contains(&key) {
+        // The edge's own: trailers pass through it in both directions.
+        let trailers =
+            (key == "te" && value == "trailers") || (key == "connection" && value == "te");
+        if HOP_BY_HOP.contains(&key) && !trailers {
             sins.push(Sin::HopByHop);
         }
         let fold = fold(key);
