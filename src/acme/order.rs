@@ -11,7 +11,7 @@ use std::path::Path;
 
 use instant_acme::{Order, OrderStatus};
 
-pub(super) use self::calls::{each, patient, settle};
+pub(super) use self::calls::{Rests, each, patient, settle};
 use super::account::{self, Account};
 use super::challenge::Proof;
 use super::client::{Client, named_roots};

@@ -14,9 +14,10 @@ use super::client::{Answer, Client};
 use super::error::AcmeError;
 use super::jws::{Jws, Signer};
 use super::key::KeyError;
+use super::order::Rests;
 
-/// Tries when the CA does not like a nonce: as many as an order's requests get.
-const NONCE_TRIES: usize = 24;
+/// Tries at once when the CA does not like a nonce, and again after each rest: as many as an order's requests get.
+const NONCE_TRIES: usize = 9;
 const JOSE: HeaderValue = HeaderValue::from_static("application/jose+json");
 const BAD_NONCE: &str = "urn:ietf:params:acme:error:badNonce";
 
@@ -79,7 +80,7 @@ impl<'a> Post<'a> {
         payload: &impl Serialize,
     ) -> Result<Answer, AcmeError> {
         let payload = serde_json::to_vec(payload).map_err(|_never| KeyError::Crypto)?;
-        let mut left = NONCE_TRIES;
+        let (mut left, mut rests) = (NONCE_TRIES, Rests::new());
         loop {
             let nonce = match self.nonce.take() {
                 Some(nonce) => nonce,
@@ -93,10 +94,13 @@ impl<'a> Post<'a> {
             }
             left -= 1;
             let problem = serde_json::from_slice::<Problem>(&answer.body);
-            if left == 0
-                || !problem.is_ok_and(|problem| problem.r#type.as_deref() == Some(BAD_NONCE))
-            {
+            let bad_nonce =
+                problem.is_ok_and(|problem| problem.r#type.as_deref() == Some(BAD_NONCE));
+            if !bad_nonce || (left == 0 && !rests.rest().await) {
                 return Err(refusal(&answer, self.client));
+            }
+            if left == 0 {
+                left = NONCE_TRIES;
             }
         }
     }

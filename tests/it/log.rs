@@ -139,7 +139,7 @@ async fn hostile_texts_cannot_break_a_line() {
     for (at, (target, agent)) in [
         ("/\"},{\"status\":200,\"x\":\"", &b"a\"b\\c\td"[..]),
         ("/%0a%0d%00\\", b"\xff\xfe \xc3\x28"),
-        ("/\u{e9}\u{202e}", "\u{202e}\u{2028}\u{7f}".as_bytes()),
+        ("/%C3%A9%E2%80%AE", "\u{202e}\u{2028}\u{7f}".as_bytes()),
         ("/$(id);'--", b"${jndi:ldap://x}"),
     ]
     .into_iter()
@@ -275,10 +275,9 @@ async fn status_and_readiness_tell_the_state() {
     let status: Value = serde_json::from_str(&body).unwrap();
     assert_eq!((code, &status["pid"]), (200, &site.portico.pid().into()));
     assert_eq!(status["domains"], serde_json::json!(["example.test"]));
-    assert_eq!(
-        status["upstreams"],
-        serde_json::json!([format!("http://{}", origin.address())])
-    );
+    let server = &status["upstreams"]["servers"][0];
+    assert_eq!(server["server"], format!("http://{}", origin.address()));
+    assert_eq!(server["state"], "up");
     assert_eq!(status["certificates"][0]["lineage"], "example.test");
     assert_eq!(
         (&status["generation"], &status["tenants"]["source"]),

@@ -14,6 +14,31 @@ const CALLS: usize = 3;
 /// Then it rests for so many seconds and goes on where it was: a CA of many servers that do not know each other's nonces
 /// takes one in the end, and a failure that is noted would hold the order back for nothing.
 const RESTS: [u64; 5] = [1, 1, 2, 4, 8];
+
+/// The rests of one request.
+#[derive(Debug)]
+pub(in crate::acme) struct Rests(std::array::IntoIter<u64, 5>);
+
+impl Rests {
+    /// None taken yet.
+    pub(in crate::acme) fn new() -> Self {
+        Self(RESTS.into_iter())
+    }
+
+    /// Rests; `false` at once if there was rest enough.
+    pub(in crate::acme) async fn rest(&mut self) -> bool {
+        let Some(rest) = self.0.next() else {
+            return false;
+        };
+        tracing::info!(
+            rest_s = rest,
+            "the CA takes none of the nonces that it gives"
+        );
+        tokio::time::sleep(Duration::from_secs(rest)).await;
+        true
+    }
+}
+
 /// For an order to change its state.
 const SETTLE: Duration = Duration::from_secs(300);
 /// Between two looks at an order.
@@ -27,7 +52,7 @@ pub(in crate::acme) async fn patient<T>(
     client: &Client,
     mut call: impl AsyncFnMut() -> Result<T, instant_acme::Error>,
 ) -> Result<T, AcmeError> {
-    let mut rests = RESTS.into_iter();
+    let mut rests = Rests::new();
     loop {
         let mut left = CALLS;
         let bad = loop {
@@ -44,14 +69,9 @@ pub(in crate::acme) async fn patient<T>(
                 }
             }
         };
-        let Some(rest) = rests.next() else {
+        if !rests.rest().await {
             return Err(AcmeError::from_library(bad, &client.reply()));
-        };
-        tracing::info!(
-            rest_s = rest,
-            "the CA takes none of the nonces that it gives"
-        );
-        tokio::time::sleep(Duration::from_secs(rest)).await;
+        }
     }
 }
 

@@ -187,13 +187,25 @@ fn every_metric_of_a_renewal_tells_the_truth() {
     let lag = || portico.metric("portico_cert_gen_lag{lineage=\"example.test\",node=\"");
     assert_eq!(lag(), 0.0);
 
-    // A second one, whose chain is lost at once: the proxy goes back to the first, and lags behind.
-    lab.force().ends(DONE);
-    let current = lab.lineage(DOMAIN).join("current");
-    fs::write(current.join("fullchain.pem"), "lost").unwrap();
-    wait::until("the first one is served again", || {
+    // A second one that nobody could load becomes current: the proxy keeps the first, and lags behind.
+    let lineage = lab.lineage(DOMAIN);
+    let current = lineage.join("current");
+    let first = fs::canonicalize(&current).unwrap();
+    let name = first.file_name().unwrap().to_str().unwrap();
+    let second = first.with_file_name(name.replacen("000001", "000002", 1));
+    fs::create_dir(&second).unwrap();
+    for entry in fs::read_dir(&first).unwrap().flatten() {
+        fs::copy(entry.path(), second.join(entry.file_name())).unwrap();
+    }
+    fs::write(second.join("fullchain.pem"), "lost").unwrap();
+    let aside = lineage.join("aside");
+    let target = fs::read_link(&current).unwrap();
+    std::os::unix::fs::symlink(target.with_file_name(second.file_name().unwrap()), &aside).unwrap();
+    fs::rename(&aside, &current).unwrap();
+    wait::until("the proxy says that it lags", || {
         (portico.metric(&served) == 1.0 && lag() == 1.0).then_some(())
     });
+    assert_eq!(portico.metric("portico_cert_load_failed"), 1.0);
     // The next run makes the good one current.
     lab.renew();
     wait::until("nothing lags", || (lag() == 0.0).then_some(()));

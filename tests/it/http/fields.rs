@@ -221,7 +221,7 @@ async fn m08_the_app_is_told_that_the_client_takes_trailers() {
         let seen = origin.requests().pop().unwrap();
         assert_eq!(
             (seen.one("te"), seen.one("connection")),
-            ("trailers", "te"),
+            ("trailers", "TE"),
             "{protocol:?}"
         );
         connection.request("GET", "/").send().await;

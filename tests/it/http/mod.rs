@@ -9,6 +9,7 @@ mod framing;
 mod http2;
 mod log;
 mod musts;
+mod surface;
 mod target;
 mod upstream;
 

@@ -122,7 +122,7 @@ async fn m35_cookies_in_pieces() {
     assert_eq!(seen.one("cookie"), "c0=0; c1=1; c2=2");
     // A hundred lines are a request, one more is not, whatever they become for the app.
     let bench = bench
-        .table([(crumbs(100), "200"), (crumbs(101), "400")])
+        .table([(crumbs(100), "200"), (crumbs(101), "431")])
         .await;
     let seen = bench.origin.requests();
     let most = seen

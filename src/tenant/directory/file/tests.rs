@@ -1,3 +1,5 @@
+//! The formats say the same, and a mistake in any of them is said with its place and a hint.
+
 use super::*;
 
 fn read(name: &str, text: &str) -> Result<FileDirectory, String> {

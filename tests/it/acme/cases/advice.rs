@@ -70,7 +70,7 @@ fn case_21_absurd_advice_never_harms_and_is_asked_for_again_in_six_hours() {
         lab.at(75 * DAY + HOUR);
         lab.renew().ends(DONE);
         assert_eq!(lab.generations().len(), 2, "{what}");
-        assert_eq!(lab.proxy.posts(Kind::NewOrder), 2, "{what}");
+        assert_eq!(lab.proxy.granted(Kind::NewOrder), 2, "{what}");
     }
 }
 
