@@ -3,7 +3,7 @@
 //! A key is on the disk before the CA hears of it, so a crash in between finds the same account again: a first key is asked
 //! for at the CA, and of two keys in a rollover the CA says which is the account's. Accounts are limited by the CA; a
 //! new one is never made while there is a key. Orders go through the ACME library, everything about the account itself
-//! through [`Post`].
+//! through `Post`.
 
 mod change;
 mod file;

@@ -4,7 +4,7 @@
 //! [`super::service::handle`]. h2 is used without hyper's server around it: that ends the whole connection over one bad
 //! CONNECT, reads a cancelled upload as a complete one, and cannot tell a client why it has to go.
 //!
-//! Each stream has a task of its own ([`stream`]); the [`meter`] ends a connection that only keeps us busy.
+//! Each stream has a task of its own (`stream`); the `meter` ends a connection that only keeps us busy.
 
 mod guard;
 mod meter;

@@ -1,5 +1,5 @@
 //! HTTP as it must be, row by row: M are musts of the RFCs, V are vectors of attack. A test is named after the rows that
-//! it proves; `tests/HTTP.rows` has their titles, and a run of the tests writes `tests/HTTP.md`. Rows whose matter has a
+//! it proves; `rows.txt` has their titles, and a run of the tests writes `tests/HTTP.md`. Rows whose matter has a
 //! module of its own (bodies, hosts, hygiene, websocket, ...) are proven there.
 
 mod chunks;
