@@ -109,9 +109,6 @@ fn route(
             return Err(RequestError::Forbidden);
         }
     }
-    if exchange.conn.context.pressure.is_high() {
-        return Err(RequestError::Overloaded);
-    }
     let https = exchange.conn.tls.is_some();
     upgrade::check_protocol(head)?;
     let target = target::parse(head, https)?;
@@ -135,6 +132,10 @@ fn route(
             .validation(&target.authority.host, head.uri.path())
     {
         return Ok(Route::Validation(answer));
+    }
+    // After the CA's question: its answer is a few bytes, and a certificate must not lapse for want of them.
+    if exchange.conn.context.pressure.is_high() {
+        return Err(RequestError::Overloaded);
     }
     let tenant = match snapshot.resolver.resolve(&target.authority.host) {
         Resolution::Tenant(tenant) => tenant,
