@@ -2,6 +2,7 @@
 
 mod clients;
 mod fault_proxy;
+mod postgres;
 mod processes;
 mod servers;
 

@@ -26,6 +26,8 @@ pub(crate) mod pebble;
 pub(crate) mod pki;
 pub(crate) mod port;
 pub(crate) mod portico;
+pub(crate) mod postgres;
+pub(crate) mod prepared;
 pub(crate) mod probe;
 pub(crate) mod program;
 pub(crate) mod raw;
