@@ -17,6 +17,7 @@ use super::queue::Queue;
 use super::retry::{self, Attempt, Decision};
 use super::spec::Spec;
 use crate::net::deadline::Deadline;
+use crate::net::proxy_header::Header;
 
 /// The servers that may answer, as one worker sees them.
 #[derive(Debug)]
@@ -107,7 +108,8 @@ where
         }
     }
 
-    /// Sends `request`, whose target is in origin form and whose headers are final. `deadline` is used for each wait.
+    /// Sends `request`, whose target is in origin form and whose headers are final. `from` is for servers that are told
+    /// by a PROXY protocol header whose connection it is. `deadline` is used for each wait.
     ///
     /// Dropped before it is done, the connection in use is closed, or the stream reset.
     ///
@@ -116,6 +118,7 @@ where
     pub async fn send(
         &self,
         mut request: Request<B>,
+        from: Header,
         deadline: &Deadline,
         sent: &mut Sent,
     ) -> Result<Answer<B>, SendError> {
@@ -123,8 +126,8 @@ where
         let only_http1 = request.headers().contains_key(header::UPGRADE);
         let mut tries = Tries::default();
         loop {
-            let (index, mut lease, reused) =
-                self.lease(&mut tries, only_http1, deadline, sent).await?;
+            let found = self.lease(&mut tries, only_http1, from, deadline, sent);
+            let (index, mut lease, reused) = found.await?;
             tries.sends += 1;
             let copy = if reused || lease.is_http2() || self.pools.len() > 1 {
                 keep_copy(&request, lease.is_http2())
@@ -175,6 +178,7 @@ where
         &self,
         tries: &mut Tries,
         only_http1: bool,
+        from: Header,
         deadline: &Deadline,
         sent: &mut Sent,
     ) -> Result<(usize, Lease<B>, bool), SendError> {
@@ -196,7 +200,7 @@ where
                 Way::Kept(lease) => return Ok((index, lease, true)),
                 Way::Connect(slot, permit) => {
                     // Boxed: making a connection is rare and its state is large, and every request would carry it.
-                    let connecting = self.connect(slot, permit, only_http1, deadline);
+                    let connecting = self.connect(slot, permit, only_http1, from, deadline);
                     match Box::pin(connecting).await {
                         Ok(lease) => {
                             sent.connects += 1;
@@ -378,11 +382,12 @@ where
         slot: Slot<B>,
         permit: Permit,
         only_http1: bool,
+        from: Header,
         deadline: &Deadline,
     ) -> Result<Lease<B>, SendError> {
         let pool = Rc::clone(slot.pool());
         let server = || pool.server().label().to_string();
-        let connecting = pool.connect(slot, permit, only_http1);
+        let connecting = pool.connect(slot, permit, only_http1, from);
         let limit = self.spec.settings.connect_timeout;
         let error = match deadline.limit(limit, connecting).await {
             Some(Ok(lease)) => return Ok(lease),

@@ -59,12 +59,22 @@ pub struct Lease<B> {
     slot: Slot<B>,
 }
 
+/// Whether a connection may serve another request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reuse {
+    /// It may.
+    Allowed,
+    /// It is one client's: its PROXY protocol header names it.
+    Never,
+}
+
 #[derive(Debug)]
 pub(super) enum Conn<B> {
     Http1 {
         /// None once given back.
         sender: Option<http1::SendRequest<B>>,
         abandoned: Deadline,
+        reuse: Reuse,
     },
     Http2 {
         sender: http2::SendRequest<B>,
@@ -79,9 +89,17 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    pub(super) fn http1(slot: Slot<B>, sender: http1::SendRequest<B>, abandoned: Deadline) -> Self {
-        let sender = Some(sender);
-        let conn = Conn::Http1 { sender, abandoned };
+    pub(super) fn http1(
+        slot: Slot<B>,
+        sender: http1::SendRequest<B>,
+        abandoned: Deadline,
+        reuse: Reuse,
+    ) -> Self {
+        let conn = Conn::Http1 {
+            sender: Some(sender),
+            abandoned,
+            reuse,
+        };
         Self { conn, slot }
     }
 
@@ -121,9 +139,13 @@ where
         match &mut self.conn {
             Conn::Http1 {
                 sender: Some(sender),
+                reuse,
                 ..
             } => {
                 wire::for_http1(&mut request);
+                if *reuse == Reuse::Never {
+                    wire::close_after(&mut request);
+                }
                 sender.try_send_request(request).await.map_err(Failed::from)
             }
             Conn::Http1 { sender: None, .. } => Err(Failed {
@@ -139,7 +161,11 @@ where
 
     /// The request was sent whole and the response read to the end: the connection may serve another.
     pub fn give_back(mut self) {
-        if let Conn::Http1 { sender, abandoned } = &mut self.conn
+        if let Conn::Http1 {
+            sender,
+            abandoned,
+            reuse: Reuse::Allowed,
+        } = &mut self.conn
             && let Some(sender) = sender.take()
         {
             self.slot.pool().give_back(sender, abandoned.clone());
@@ -150,7 +176,9 @@ where
 impl<B> Drop for Conn<B> {
     fn drop(&mut self) {
         match self {
-            Self::Http1 { sender, abandoned } => {
+            Self::Http1 {
+                sender, abandoned, ..
+            } => {
                 if sender.take().is_some() {
                     abandoned.arm(LAST_BYTES);
                     abandoned.wake();
