@@ -11,7 +11,7 @@ use super::balance::{self, Candidate, Random};
 use super::budget::Budget;
 use super::connect::ConnectError;
 use super::error::SendError;
-use super::lease::{Failed, Lease, Slot};
+use super::lease::{Cause, Failed, Lease, Slot};
 use super::pool::{Permit, Pool, Way};
 use super::queue::Queue;
 use super::retry::{self, Attempt, Decision};
@@ -248,7 +248,7 @@ where
             unsent: failed.unsent.is_some(),
             unprocessed: failed.is_unprocessed(),
             reused,
-            replayable: copy.is_some(),
+            replayable: copy.is_some() && !failed.has_begun(),
             elsewhere: !reused && failed.is_broken_connection() && self.has_untried(tries),
         };
         let allowed = match retry::decide(method, attempt, tries.sends) {
@@ -260,20 +260,17 @@ where
             .unsent
             .take()
             .or_else(|| copy.map(Copy::into_request));
-        match (again.filter(|_| allowed), failed.error) {
-            (Some(request), _) => {
-                sent.retries += 1;
-                Ok(request)
-            }
-            (None, Some(source)) => Err(SendError::Exchange {
-                server: lease.label().to_string(),
-                source,
-            }),
-            // A lease without a connection: nothing was tried, and nobody is to blame.
-            (None, None) => Err(SendError::ConnectTimeout {
-                server: lease.label().to_string(),
-            }),
+        if let Some(request) = again.filter(|_| allowed) {
+            sent.retries += 1;
+            return Ok(request);
         }
+        let server = lease.label().to_string();
+        Err(match failed.cause {
+            Cause::Error(source) => SendError::Exchange { server, source },
+            Cause::TooManyInterim => SendError::TooManyInterim { server },
+            // A lease without a connection: nothing was tried, and nobody is to blame.
+            Cause::Unused => SendError::ConnectTimeout { server },
+        })
     }
 
     /// A server that failed is left alone for a moment by this worker, and by all after too many failures.

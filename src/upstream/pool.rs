@@ -29,12 +29,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::Notify;
 
 use super::connect::{ConnectError, Connected, How, Stream, connect};
-use super::lease::{Lease, Reuse, Slot};
+use super::interim::Interim;
+use super::lease::{Lease, Reuse, Single, Slot};
 use super::queue::Queue;
 use super::server::{Count, Server};
 use super::tls::Tls;
 use crate::config::{Transport, UpstreamAddress};
-use crate::net::deadline::{Deadline, TICK, Ticks, Timers};
+use crate::net::deadline::{TICK, Ticks, Timers};
 use crate::net::local;
 use crate::net::proxy_header::Header;
 
@@ -95,8 +96,7 @@ pub struct Settings {
 
 #[derive(Debug)]
 struct Idle<B> {
-    sender: http1::SendRequest<B>,
-    abandoned: Deadline,
+    single: Single<B>,
     since: u32,
 }
 
@@ -309,9 +309,8 @@ where
         }
         let mut idle = self.idle.borrow_mut();
         while let Some(entry) = idle.pop() {
-            if entry.sender.is_ready() && !self.is_stale(entry.since) {
-                let (sender, abandoned) = (entry.sender, entry.abandoned);
-                return Ok(Lease::http1(slot, sender, abandoned, Reuse::Allowed));
+            if entry.single.sender.is_ready() && !self.is_stale(entry.since) {
+                return Ok(Lease::http1(slot, entry.single));
             }
         }
         Err(slot)
@@ -378,6 +377,8 @@ where
         // reads the rest of a request nor closes would hold it for ever: hence the deadline.
         let abandoned = self.timers.deadline();
         let deadline = abandoned.clone();
+        let interim = Arc::new(Interim::default());
+        let count = Arc::clone(&interim);
         drop(local::spawn(async move {
             let _permit = permit;
             let mut connection = pin!(connection.with_upgrades());
@@ -389,6 +390,10 @@ where
                     }
                     return Poll::Ready(());
                 }
+                if count.is_too_many() {
+                    tracing::debug!("an app server sent too many interim answers");
+                    return Poll::Ready(());
+                }
                 // Registered once, so that arming can wake this task, and again only while armed.
                 if registered && !deadline.is_armed() && !deadline.has_fired() {
                     return Poll::Pending;
@@ -398,7 +403,13 @@ where
             })
             .await;
         }));
-        Ok(Lease::http1(slot, sender, abandoned, reuse))
+        let single = Single {
+            sender,
+            abandoned,
+            interim,
+            reuse,
+        };
+        Ok(Lease::http1(slot, single))
     }
 
     async fn begin_http2(
@@ -459,9 +470,9 @@ where
     /// `wanted`, requests of other workers wait for connections of this server: all unused ones go.
     pub fn prune(&self, wanted: bool) {
         let wanted = wanted && self.settings.get().most_connections.is_some();
-        self.idle
-            .borrow_mut()
-            .retain(|entry| !wanted && !entry.sender.is_closed() && !self.is_stale(entry.since));
+        self.idle.borrow_mut().retain(|Idle { single, since }| {
+            !wanted && !single.sender.is_closed() && !self.is_stale(*since)
+        });
         let mut multi = self.multi.borrow_mut();
         if multi.is_empty() {
             return;
@@ -476,13 +487,12 @@ where
         });
     }
 
-    pub(super) fn give_back(&self, sender: http1::SendRequest<B>, abandoned: Deadline) {
+    pub(super) fn give_back(&self, single: Single<B>) {
         let (mut idle, settings) = (self.idle.borrow_mut(), self.settings.get());
         let room = !settings.send_proxy_protocol && idle.len() < settings.most_idle;
-        if room && !sender.is_closed() {
+        if room && !single.sender.is_closed() {
             idle.push(Idle {
-                sender,
-                abandoned,
+                single,
                 since: self.ticks.now(),
             });
         }
