@@ -234,7 +234,9 @@ async fn forward(
     } = outgoing;
     let metrics = &exchange.conn.context.metrics;
     let mut sent = Sent::default();
-    let answer = view.group.send(request, &deadline, &mut sent).await;
+    let from = exchange.proxy_header();
+    let answer = view.group.send(request, from, &deadline, &mut sent);
+    let answer = answer.await;
     metrics.upstream_sent(&upstream_cost(sent));
     let answer = match answer {
         Ok(answer) => answer,
