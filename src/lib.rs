@@ -12,7 +12,7 @@
 //! | 6 | [`server`] | assembly: workers, reload, drain, admin, systemd |
 //! | 5 | [`proxy`] | the one request path and its protocol adapters |
 //! | 4 | [`snapshot`] | immutable runtime state built from the configuration |
-//! | 3 | [`tls`], [`acme`], [`upstream`] | handshakes; certificates from a CA; app servers |
+//! | 3 | [`tls`], [`acme`], [`upstream`], [`sources`] | handshakes; certificates from a CA; app servers; where tenants come from |
 //! | 2 | [`net`], [`cert`], [`tenant`], [`pages`] | sockets and limits; certificates at rest and in use; host → tenant; error pages |
 //! | 1 | [`config`] | what the operator wants, as checked values |
 //! | 0 | [`host`], [`clock`], [`units`], [`telemetry`] | names, time, sizes, logs and metrics |
@@ -49,6 +49,7 @@ pub mod pages;
 pub mod proxy;
 pub mod server;
 pub mod snapshot;
+pub mod sources;
 pub mod telemetry;
 pub mod tenant;
 pub mod tls;

@@ -9,15 +9,13 @@ use arc_swap::ArcSwap;
 use http::{HeaderName, HeaderValue};
 use thiserror::Error;
 
-use crate::config::{Apex, Config, Hsts, Limits, TenantSource, Www};
+use crate::config::{Apex, Config, Hsts, Limits, Www};
 use crate::host::Host;
 use crate::net::access::{Access, Networks};
 use crate::net::conn::ClientWaits;
 use crate::pages::set::{Pages, PagesError};
 use crate::tenant::TenantId;
 use crate::tenant::directory::Directory;
-use crate::tenant::directory::file::{FileDirectory, FileError};
-use crate::tenant::directory::pattern::Pattern;
 use crate::tenant::resolve::{ApexRule, Resolver, WwwRule};
 use crate::tls::policy::Policies;
 use crate::upstream::Registry;
@@ -27,9 +25,6 @@ use crate::upstream::tls::TlsSetupError;
 /// Why a configuration cannot be put into effect.
 #[derive(Debug, Error)]
 pub enum BuildError {
-    /// The tenant file.
-    #[error(transparent)]
-    Tenants(#[from] FileError),
     /// TLS to the app servers.
     #[error(transparent)]
     UpstreamTls(#[from] TlsSetupError),
@@ -91,8 +86,8 @@ pub struct Via {
 
 impl Snapshot {
     /// Builds the state of generation `generation`. `instance` tells this process from others in `Via`; `registry`
-    /// has what is known of app servers already; `tls` is built before, because what stays the same of it outlives a
-    /// generation.
+    /// has what is known of app servers already; `tls` and `directory` are made before, because what stays the same of them
+    /// outlives a generation.
     ///
     /// # Errors
     /// [`BuildError`]; nothing has changed.
@@ -102,11 +97,8 @@ impl Snapshot {
         instance: &str,
         registry: &Registry,
         tls: Arc<Policies>,
+        directory: Arc<dyn Directory>,
     ) -> Result<Self, BuildError> {
-        let directory: Box<dyn Directory> = match &config.tenants.source {
-            TenantSource::Pattern => Box::new(Pattern::new(&config.tenants.reserved)),
-            TenantSource::File(path) => Box::new(FileDirectory::load(path, &config.domains)?),
-        };
         let apex = match &config.tenants.apex {
             Apex::Reject => ApexRule::Reject,
             Apex::Tenant(name) => {
@@ -120,7 +112,12 @@ impl Snapshot {
         };
         Ok(Self {
             generation,
-            resolver: Resolver::new(config.domains.clone(), apex, www, directory),
+            resolver: Resolver::new(
+                config.domains.clone(),
+                (apex, www),
+                config.tenants.redirect_to_primary,
+                directory,
+            ),
             domains: config.domains.clone(),
             tenant_header: config.tenants.header.clone(),
             upstream: Arc::new(Spec::build(

@@ -22,7 +22,7 @@ pub enum UnitError {
 }
 
 /// A number of bytes, written with `B`, `KiB`, `MiB` or `GiB`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ByteSize(pub u64);
 
 impl ByteSize {

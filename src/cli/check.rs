@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::args::ConfigFile;
 use super::{Exit, complain, load, say};
 use crate::snapshot::Snapshot;
+use crate::sources::Sources;
 use crate::tls::policy::Policies;
 use crate::upstream::Registry;
 
@@ -23,7 +24,14 @@ pub fn check(options: &ConfigFile) -> Exit {
             return Exit::Blocked;
         }
     };
-    match Snapshot::build(&config, 0, "check", &Registry::default(), tls) {
+    let directory = match Sources::default().directory(&config) {
+        Ok(directory) => directory,
+        Err(error) => {
+            complain(error);
+            return Exit::Blocked;
+        }
+    };
+    match Snapshot::build(&config, 0, "check", &Registry::default(), tls, directory) {
         Ok(snapshot) => {
             let domains: Vec<_> = config.domains.iter().map(ToString::to_string).collect();
             let servers: Vec<_> = config

@@ -112,6 +112,45 @@ impl<'r, 'd> Section<'r, 'd> {
         value.is_some() || !self.has(name)
     }
 
+    /// A few words of a list of choices, at least one; a text is a list of one. False if something else stands there, so that
+    /// nothing should be concluded from the default.
+    pub(super) fn choices<T: Copy + PartialEq>(
+        &mut self,
+        name: &'static str,
+        slot: &mut Vec<T>,
+        choices: &[(&str, T)],
+        meaning: &'static str,
+    ) -> bool {
+        let words: Vec<&str> = slot
+            .iter()
+            .filter_map(|value| choices.iter().find(|(_, known)| known == value))
+            .map(|(word, _)| *word)
+            .collect();
+        let default = KeyDefault::text(&words.join(", "));
+        let Some(entry) = self.take(name, default, meaning) else {
+            return true;
+        };
+        let choose = |text: &str| value::choose(text, choices);
+        let values = if entry.node.get_ref().is_array() {
+            self.refuse_empty(name, "name at least one");
+            self.reader.parse_list(entry, unique(choose))
+        } else {
+            let one = self.reader.parse_text(entry, "", choose);
+            one.map(|one| vec![one])
+        };
+        let all = self.table.and_then(|table| table.get(name));
+        let wanted = all.map_or(1, |node| {
+            node.get_ref().as_array().map_or(1, |list| list.len())
+        });
+        match values {
+            Some(values) if values.len() == wanted && wanted > 0 => {
+                *slot = values;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// One of a few words, without a default.
     pub(super) fn maybe_choice<T: Copy>(
         &mut self,

@@ -14,8 +14,10 @@ use crate::host::Host;
 pub struct Tenants {
     /// The header that carries the tenant to the app. Default `X-Tenant`.
     pub header: HeaderName,
-    /// Where tenants are looked up. Default [`TenantSource::Pattern`].
-    pub source: TenantSource,
+    /// Where tenants are looked up, one after the other. Never empty. Default [`TenantSource::Pattern`] alone.
+    pub sources: Vec<TenantSource>,
+    /// Whether a tenant's other hosts are redirected to its primary one. Default: no.
+    pub redirect_to_primary: bool,
     /// What the bare domain answers. Default [`Apex::Reject`].
     pub apex: Apex,
     /// What `www.` answers. Default [`Www::Redirect`] if the apex has a tenant, else 404.
@@ -30,7 +32,8 @@ pub struct Tenants {
 pub enum TenantSource {
     /// `"pattern"`: every well-formed label below a domain is a tenant.
     Pattern,
-    /// `"file"`: the tenants that a TOML file lists (`file = "/etc/portico/tenants.toml"`); read again when it changes.
+    /// `"file"`: the tenants that a TOML, JSON or CSV file lists (`file = "/etc/portico/tenants.toml"`); read again when it
+    /// changes.
     File(PathBuf),
 }
 
@@ -58,7 +61,8 @@ impl Default for Tenants {
     fn default() -> Self {
         Self {
             header: HeaderName::from_static("x-tenant"),
-            source: TenantSource::Pattern,
+            sources: vec![TenantSource::Pattern],
+            redirect_to_primary: false,
             apex: Apex::Reject,
             www: Www::Redirect,
             reserved: vec!["@default".to_owned()],
@@ -133,33 +137,44 @@ impl Tenants {
             "The header that carries the tenant to the app",
             parse_header,
         );
-        let mut source = SourceName::Pattern;
-        let clear = section.choice(
+        let mut names = vec![SourceName::Pattern];
+        let clear = section.choices(
             "source",
-            &mut source,
+            &mut names,
             SOURCES,
-            "Where tenants are looked up: `pattern` takes every well-formed label, `file` those that `file` lists",
+            "Where tenants are looked up, or a list to ask in turn: `pattern` takes every well-formed label, `file` those that \
+             `file` lists",
         );
         let file = section.maybe_path(
             "file",
             "required for `source = \"file\"`",
             "The list of tenants (TOML, or JSON or CSV by its name); read again when it changes",
         );
-        match (source, file) {
-            _ if !clear => {}
-            (SourceName::File, Some(file)) => tenants.source = TenantSource::File(file),
-            (SourceName::File, None) if !section.has("file") => {
+        let wanted = |name| names.contains(&name);
+        if clear {
+            if wanted(SourceName::File) && file.is_none() && !section.has("file") {
                 section.missing("file", "write `file = \"tenants.toml\"` below `[tenants]`");
             }
-            (SourceName::Pattern, Some(_)) => {
+            if !wanted(SourceName::File) && file.is_some() {
                 section.refuse(
                     "file",
-                    "the key has no use with `source = \"pattern\"`",
+                    "the key has no use without `source = \"file\"`",
                     "remove it, or set `source = \"file\"`",
                 );
             }
-            (SourceName::File | SourceName::Pattern, None) => {}
+            tenants.sources = names
+                .iter()
+                .filter_map(|name| match name {
+                    SourceName::Pattern => Some(TenantSource::Pattern),
+                    SourceName::File => file.clone().map(TenantSource::File),
+                })
+                .collect();
         }
+        section.flag(
+            "redirect_to_primary",
+            &mut tenants.redirect_to_primary,
+            "Whether a tenant's other hosts are redirected (308) to the primary one that the source names",
+        );
         section.text(
             "apex",
             &mut tenants.apex,
@@ -178,11 +193,11 @@ impl Tenants {
             "Labels that are never tenants under `source = \"pattern\"`; `@default` is the built-in list",
             parse_reserved,
         );
-        if source == SourceName::File && section.has("reserved") {
+        if clear && !wanted(SourceName::Pattern) && section.has("reserved") {
             section.refuse(
                 "reserved",
-                "the key has no use with `source = \"file\"`",
-                "remove it: the file lists every tenant there is",
+                "the key has no use without `source = \"pattern\"`",
+                "remove it: the source lists every tenant there is",
             );
         }
         tenants

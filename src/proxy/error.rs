@@ -58,6 +58,9 @@ pub enum RequestError {
     /// No tenant has this host.
     #[error("no tenant has this host")]
     UnknownTenant,
+    /// The directory of tenants cannot be asked, and nothing is remembered of this host.
+    #[error("the directory of tenants does not answer")]
+    DirectoryDown,
     /// The tenant is suspended.
     #[error("the tenant is suspended")]
     Suspended,
@@ -120,6 +123,7 @@ impl RequestError {
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::DirectoryDown => StatusCode::SERVICE_UNAVAILABLE,
             Self::UnknownTenant => StatusCode::NOT_FOUND,
             Self::Suspended => StatusCode::PAYMENT_REQUIRED,
             Self::Pending | Self::Maintenance => StatusCode::SERVICE_UNAVAILABLE,
@@ -164,6 +168,7 @@ impl RequestError {
             Self::Misdirected => "misdirected",
             Self::Forbidden => "forbidden",
             Self::Overloaded => "overloaded",
+            Self::DirectoryDown => "directory-down",
             Self::UnknownTenant => "unknown-tenant",
             Self::Suspended => "suspended",
             Self::Pending => "pending",
@@ -213,7 +218,7 @@ impl RequestError {
             | Self::Pending
             | Self::Maintenance
             | Self::Deleted => Fault::Client,
-            Self::Loop | Self::Upstream(_) | Self::BadUpgrade => Fault::App,
+            Self::Loop | Self::Upstream(_) | Self::BadUpgrade | Self::DirectoryDown => Fault::App,
         }
     }
 
@@ -239,6 +244,7 @@ impl RequestError {
             Self::Misdirected
             | Self::Forbidden
             | Self::UnknownTenant
+            | Self::DirectoryDown
             | Self::Suspended
             | Self::Pending
             | Self::Maintenance
@@ -254,6 +260,7 @@ impl RequestError {
     pub fn retry_after(&self) -> Option<u32> {
         match self {
             Self::Pending
+            | Self::DirectoryDown
             | Self::Upstream(
                 SendError::Connect {
                     source: ConnectError::Refused(_),
@@ -281,6 +288,7 @@ pub const LABELS: &[&str] = &[
     "body-too-large",
     "client-gone",
     "deleted",
+    "directory-down",
     "expectation",
     "forbidden",
     "head-too-large",

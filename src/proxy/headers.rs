@@ -55,7 +55,7 @@ pub struct Facts<'a> {
     /// The port that the client used.
     pub port: u16,
     /// The tenant, as the app is told it. Every request that goes to the app has one.
-    pub tenant: Option<&'a HeaderValue>,
+    pub tenant: Option<HeaderValue>,
     /// The client of the connection.
     pub client: &'a HeaderValue,
     /// Behind a trusted proxy: the client of the request and the proxies, the nearest last. Otherwise empty.
@@ -106,7 +106,7 @@ pub fn to_upstream(headers: &mut HeaderMap, facts: &Facts<'_>) -> Result<(), Req
         }
     }
     headers.append(header::VIA, via(snapshot, facts.protocol));
-    if let Some(tenant) = facts.tenant {
+    if let Some(tenant) = &facts.tenant {
         headers.insert(snapshot.tenant_header.clone(), tenant.clone());
     }
     Ok(())

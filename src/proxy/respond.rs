@@ -56,8 +56,11 @@ pub fn error(
         page.text = text;
     }
     page.retry_after = error.retry_after();
-    let tenant = exchange.tenant.as_ref();
-    let tenant = tenant.and_then(|tenant| tenant.header_value.to_str().ok());
+    let tenant = exchange
+        .tenant
+        .as_ref()
+        .map(|tenant| tenant.id.header_value());
+    let tenant = tenant.as_ref().and_then(|value| value.to_str().ok());
     let template = snapshot.pages.find(tenant, page.reason, status, format);
     let body = page.render(template);
     let proxy_status = proxy_status::value(error, &snapshot.via.pseudonym);

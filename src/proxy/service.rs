@@ -60,7 +60,7 @@ async fn answer(
     if let Some(refusal) = refusal {
         return respond::error(&refusal.error(), exchange, &asked, &view.snapshot);
     }
-    let route = match route(&head, &mut exchange, &view.snapshot) {
+    let route = match route(&head, &mut exchange, &view.snapshot).await {
         Ok(Route::App(target)) => target,
         Ok(Route::Redirect(location)) => {
             return respond::redirect(&location, exchange, &view.snapshot);
@@ -96,7 +96,7 @@ enum Route {
 }
 
 /// Target, certificate, tenant, state: in this order, so that each answer tells no more than it must.
-fn route(
+async fn route(
     head: &http::request::Parts,
     exchange: &mut Exchange,
     snapshot: &Snapshot,
@@ -137,10 +137,16 @@ fn route(
     if exchange.conn.context.pressure.is_high() {
         return Err(RequestError::Overloaded);
     }
-    let tenant = match snapshot.resolver.resolve(&target.authority.host) {
+    let host = &target.authority.host;
+    let resolution = match snapshot.resolver.resolve(host) {
+        Resolution::Ask => snapshot.resolver.ask(host).await,
+        known => known,
+    };
+    let tenant = match resolution {
         Resolution::Tenant(tenant) => tenant,
         Resolution::Redirect(host) => return Ok(Route::Redirect(location(&host, exchange, head))),
         Resolution::Unknown => return Err(RequestError::UnknownTenant),
+        Resolution::Ask | Resolution::Unavailable => return Err(RequestError::DirectoryDown),
     };
     let state = tenant.state;
     exchange.tenant = Some(tenant);
@@ -162,6 +168,8 @@ fn route(
         State::Pending => Err(RequestError::Pending),
         State::Maintenance => Err(RequestError::Maintenance),
         State::Deleted => Err(RequestError::Deleted),
+        // Where to was not said, or it would be a redirect.
+        State::Moved => Err(RequestError::UnknownTenant),
     }
 }
 
@@ -255,7 +263,10 @@ fn prepare(
         https: conn.tls.is_some(),
         authority: &target.authority,
         port: conn.info.public_port,
-        tenant: exchange.tenant.as_ref().map(|tenant| &tenant.header_value),
+        tenant: exchange
+            .tenant
+            .as_ref()
+            .map(|tenant| tenant.id.header_value()),
         client: &conn.client,
         chain: &exchange.chain,
         request_id: &exchange.request_id,

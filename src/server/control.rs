@@ -69,6 +69,9 @@ impl Running {
         let mut look = ticking(MEMORY);
         loop {
             announced.update(&self);
+            for task in self.reload.new_sources() {
+                tasks.spawn(self.shared.stop.clone().run_until_cancelled_owned(task));
+            }
             tokio::select! {
                 _ = watch.tick() => {
                     if let Some(ok) = self.reload.watch() {

@@ -40,6 +40,7 @@ use crate::net::permit::Permits;
 use crate::net::pressure::Pressure;
 use crate::proxy::error::LABELS;
 use crate::snapshot::{BuildError, Current, Snapshot};
+use crate::sources::{SourceError, Sources};
 use crate::telemetry::access::{AccessLog, AccessSink};
 use crate::telemetry::metrics::{Labels, Metrics};
 use crate::tls::policy::{Policies, PolicyError};
@@ -57,7 +58,10 @@ pub enum StartError {
     /// The admin listener.
     #[error(transparent)]
     Admin(#[from] admin::BindError),
-    /// Tenants, or a value in the configuration.
+    /// Tenants.
+    #[error(transparent)]
+    Tenants(#[from] SourceError),
+    /// A value in the configuration.
     #[error(transparent)]
     Build(#[from] BuildError),
     /// The access log.
@@ -127,6 +131,20 @@ pub struct Running {
     pub http: Vec<SocketAddr>,
 }
 
+fn first_snapshot(
+    config: &Config,
+    instance: &str,
+    registry: &Registry,
+    live: &Arc<Live>,
+    sources: &mut Sources,
+) -> Result<Snapshot, StartError> {
+    let tls = Arc::new(Policies::build(config, live, None)?);
+    let directory = sources.directory(config)?;
+    Ok(Snapshot::build(
+        config, 1, instance, registry, tls, directory,
+    )?)
+}
+
 /// Binds, builds and starts.
 ///
 /// # Errors
@@ -141,8 +159,8 @@ pub fn start(options: Options) -> Result<Running, StartError> {
     let instance = format!("{:08x}", random() >> 32);
     let registry = Registry::default();
     let live = Arc::new(Live::default());
-    let tls = Arc::new(Policies::build(&config, &live, None)?);
-    let snapshot = Snapshot::build(&config, 1, &instance, &registry, tls)?;
+    let mut sources = Sources::default();
+    let snapshot = first_snapshot(&config, &instance, &registry, &live, &mut sources)?;
     let current = Arc::new(Current::new(snapshot));
     let faults = Arc::new(Faults::default());
     let certs = certs.begin(&config, &live, &faults);
@@ -198,6 +216,7 @@ pub fn start(options: Options) -> Result<Running, StartError> {
         config,
         instance,
         registry,
+        sources,
     };
     let reload = Reload::new(built, config_file, (current, live), permits, certs);
     Ok(Running {

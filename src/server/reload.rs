@@ -13,6 +13,7 @@ use crate::cert::live::Live;
 use crate::config::{Config, ConfigError, TenantSource};
 use crate::net::permit::Permits;
 use crate::snapshot::{BuildError, Current, Snapshot};
+use crate::sources::{SourceError, Sources, Task};
 use crate::tls::policy::{Policies, PolicyError};
 use crate::upstream::Registry;
 
@@ -25,6 +26,9 @@ pub enum ReloadError {
     /// The file.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Tenants.
+    #[error(transparent)]
+    Tenants(#[from] SourceError),
     /// What the file names.
     #[error(transparent)]
     Build(#[from] BuildError),
@@ -40,6 +44,7 @@ pub struct Reload {
     file: Option<PathBuf>,
     instance: String,
     registry: Registry,
+    sources: Sources,
     current: Arc<Current>,
     live: Arc<Live>,
     permits: Arc<Permits>,
@@ -57,6 +62,8 @@ pub struct Built {
     pub instance: String,
     /// What is known of app servers.
     pub registry: Registry,
+    /// Where tenants come from.
+    pub sources: Sources,
 }
 
 /// What changes when a file is replaced or written.
@@ -94,6 +101,7 @@ impl Reload {
             config,
             instance,
             registry,
+            sources,
         } = built;
         let tenants_seen = tenant_file(&config).and_then(Stamp::of);
         Self {
@@ -101,6 +109,7 @@ impl Reload {
             file,
             instance,
             registry,
+            sources,
             current,
             live,
             permits,
@@ -141,14 +150,21 @@ impl Reload {
         Ok(restart)
     }
 
-    fn build(&self, config: &Config, tls: Arc<Policies>) -> Result<Snapshot, BuildError> {
-        Snapshot::build(
+    fn build(&mut self, config: &Config, tls: Arc<Policies>) -> Result<Snapshot, ReloadError> {
+        let directory = self.sources.directory(config)?;
+        Ok(Snapshot::build(
             config,
             self.generation + 1,
             &self.instance,
             &self.registry,
             tls,
-        )
+            directory,
+        )?)
+    }
+
+    /// The work of sources of tenants that are new since the last call, to be spawned.
+    pub fn new_sources(&mut self) -> Vec<Task> {
+        self.sources.start()
     }
 
     /// Looks for certificates and tenants that have changed on disk. Says whether tenants could be read, if they had
@@ -164,7 +180,8 @@ impl Reload {
         // Noted also if the file is bad, so that one bad file is one line in the log and not one each second.
         self.tenants_seen = stamp;
         let tls = Arc::clone(&self.current.load().tls);
-        match self.build(&self.config, tls) {
+        let config = self.config.clone();
+        match self.build(&config, tls) {
             Ok(snapshot) => {
                 self.generation += 1;
                 tracing::info!(
@@ -183,10 +200,14 @@ impl Reload {
 }
 
 fn tenant_file(config: &Config) -> Option<&Path> {
-    match &config.tenants.source {
-        TenantSource::File(path) => Some(path),
-        TenantSource::Pattern => None,
-    }
+    config
+        .tenants
+        .sources
+        .iter()
+        .find_map(|source| match source {
+            TenantSource::File(path) => Some(path.as_path()),
+            TenantSource::Pattern => None,
+        })
 }
 
 /// Settings that are bound to sockets, threads and files. They stay as they are, whole, and are named.

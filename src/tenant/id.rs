@@ -5,11 +5,17 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-/// The name by which the app knows a tenant. Any text without control characters, 1 to 63 characters.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TenantId(Arc<str>);
+use super::attributes::Attributes;
+use crate::host::Host;
 
-impl TenantId {
+/// A name of a tenant: its id, slug or schema. Any text without control characters, 1 to 63 characters.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Name(Arc<str>);
+
+/// The name that stays the same as long as the tenant lives: for logs, limits and metering.
+pub type TenantId = Name;
+
+impl Name {
     /// Checks and takes a name; `None` if it is empty, longer than 63 characters or has a control character.
     #[must_use]
     pub fn new(name: &str) -> Option<Self> {
@@ -48,21 +54,20 @@ impl TenantId {
     }
 }
 
-impl fmt::Display for TenantId {
+impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl fmt::Debug for TenantId {
+impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", &*self.0)
     }
 }
 
 /// Whether a tenant is served, and what is answered if not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum State {
     /// Requests go to the app.
     #[default]
@@ -73,29 +78,72 @@ pub enum State {
     Pending,
     /// 503 page: back soon.
     Maintenance,
+    /// 308 to the tenant's primary host.
+    Moved,
     /// 410 page.
     Deleted,
+}
+
+impl State {
+    /// All of them, with their names in every source.
+    pub const NAMES: [(&'static str, Self); 6] = [
+        ("active", Self::Active),
+        ("suspended", Self::Suspended),
+        ("pending", Self::Pending),
+        ("maintenance", Self::Maintenance),
+        ("moved", Self::Moved),
+        ("deleted", Self::Deleted),
+    ];
+
+    /// The state of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        let found = Self::NAMES.iter().find(|(known, _)| *known == name);
+        found.map(|(_, state)| *state)
+    }
+
+    /// The name of this state.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Pending => "pending",
+            Self::Maintenance => "maintenance",
+            Self::Moved => "moved",
+            Self::Deleted => "deleted",
+        }
+    }
 }
 
 /// A tenant as the request path needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tenant {
-    /// Its name.
+    /// The name that stays.
     pub id: TenantId,
-    /// Its name as the app is told it.
-    pub header_value: HeaderValue,
+    /// The name in host names, if the source knows one beside the id.
+    pub slug: Option<Name>,
+    /// The name of its schema in the app's database, if the source knows one beside the id.
+    pub schema: Option<Name>,
     /// Whether it is served.
     pub state: State,
+    /// The host that others of it are redirected to, if the source names one.
+    pub primary: Option<Host>,
+    /// What else the source says of it. Tenants that say the same share it.
+    pub attributes: Arc<Attributes>,
 }
 
 impl Tenant {
-    /// A tenant with the header value that follows from its name.
+    /// A tenant of which nothing but name and state is known.
     #[must_use]
     pub fn new(id: TenantId, state: State) -> Self {
         Self {
-            header_value: id.header_value(),
             id,
+            slug: None,
+            schema: None,
             state,
+            primary: None,
+            attributes: Arc::default(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::directory::Directory;
+use super::directory::{Answer, Directory};
 use super::id::{State, Tenant, TenantId};
 use crate::host::Host;
 
@@ -16,6 +16,10 @@ pub enum Resolution {
     /// Nobody's. Reserved, nested and unknown names are not told apart, so that an answer tells nothing about the
     /// directory.
     Unknown,
+    /// The directory's source has to be asked: await [`Resolver::ask`].
+    Ask,
+    /// It cannot be known now.
+    Unavailable,
 }
 
 /// What the bare domain is.
@@ -53,7 +57,9 @@ pub struct Resolver {
     bases: Vec<Host>,
     apex: ApexRule,
     www: WwwRule,
-    directory: Box<dyn Directory>,
+    /// Whether a tenant's other hosts lead to its primary one.
+    to_primary: bool,
+    directory: Arc<dyn Directory>,
 }
 
 impl Resolver {
@@ -61,30 +67,46 @@ impl Resolver {
     #[must_use]
     pub fn new(
         mut bases: Vec<Host>,
-        apex: ApexRule,
-        www: WwwRule,
-        directory: Box<dyn Directory>,
+        (apex, www): (ApexRule, WwwRule),
+        to_primary: bool,
+        directory: Arc<dyn Directory>,
     ) -> Self {
         bases.sort_by_key(|base| std::cmp::Reverse(base.as_str().len()));
         Self {
             bases,
             apex,
             www,
+            to_primary,
             directory,
         }
     }
 
     /// The directory that is asked.
     #[must_use]
-    pub fn directory(&self) -> &dyn Directory {
-        &*self.directory
+    pub fn directory(&self) -> &Arc<dyn Directory> {
+        &self.directory
     }
 
-    /// What `host` is.
+    /// What `host` is, as far as that can be said at once.
     #[must_use]
     pub fn resolve(&self, host: &Host) -> Resolution {
-        if let Some(tenant) = self.directory.by_host(host) {
-            return Resolution::Tenant(tenant);
+        self.judge(host, self.directory.by_host(host))
+    }
+
+    /// What `host` is, when the source of the directory has answered. Never [`Resolution::Ask`].
+    pub async fn ask(&self, host: &Host) -> Resolution {
+        match self.judge(host, self.directory.ask(host).await) {
+            Resolution::Ask => Resolution::Unavailable,
+            known => known,
+        }
+    }
+
+    fn judge(&self, host: &Host, answer: Answer) -> Resolution {
+        match answer {
+            Answer::Tenant(tenant) => return self.owned(host, tenant),
+            Answer::Ask => return Resolution::Ask,
+            Answer::Unavailable => return Resolution::Unavailable,
+            Answer::Nobody => {}
         }
         let Some((base, rest)) = self
             .bases
@@ -97,7 +119,9 @@ impl Resolver {
             ("", _) | ("www", WwwRule::Same) => self.apex(),
             ("www", WwwRule::Redirect) => match self.resolve(base) {
                 Resolution::Unknown => Resolution::Unknown,
-                Resolution::Tenant(_) | Resolution::Redirect(_) => {
+                Resolution::Unavailable => Resolution::Unavailable,
+                // Whatever it is, or turns out to be, it answers there.
+                Resolution::Tenant(_) | Resolution::Redirect(_) | Resolution::Ask => {
                     Resolution::Redirect(base.clone())
                 }
             },
@@ -111,6 +135,20 @@ impl Resolver {
         }
     }
 
+    /// A tenant's host: served, or the way to the primary one. A primary host is never led away from, so nothing goes in
+    /// circles.
+    fn owned(&self, host: &Host, tenant: Arc<Tenant>) -> Resolution {
+        let leads = self.to_primary && tenant.state == State::Active;
+        match &tenant.primary {
+            Some(primary) if primary != host && (leads || tenant.state == State::Moved) => {
+                Resolution::Redirect(primary.clone())
+            }
+            // Moved to nowhere.
+            _ if tenant.state == State::Moved => Resolution::Unknown,
+            _ => Resolution::Tenant(tenant),
+        }
+    }
+
     fn apex(&self) -> Resolution {
         match &self.apex {
             ApexRule::Reject => Resolution::Unknown,
@@ -121,16 +159,19 @@ impl Resolver {
 
 #[cfg(test)]
 mod tests {
+    use super::super::directory::live::{Live, add};
     use super::super::directory::pattern::Pattern;
+    use super::super::directory::table::Table;
+    use super::super::row::Row;
     use super::*;
 
     fn resolver(apex: ApexRule, www: WwwRule) -> Resolver {
         let bases = ["example.com", "eu.example.com"].map(|base| Host::parse(base).unwrap());
         Resolver::new(
             bases.to_vec(),
-            apex,
-            www,
-            Box::new(Pattern::new(&["@default".to_owned(), "status".to_owned()])),
+            (apex, www),
+            false,
+            Arc::new(Pattern::new(&["@default".to_owned(), "status".to_owned()])),
         )
     }
 
@@ -139,6 +180,7 @@ mod tests {
             Resolution::Tenant(tenant) => tenant.id.to_string(),
             Resolution::Redirect(host) => format!("-> {host}"),
             Resolution::Unknown => "unknown".to_owned(),
+            other => format!("{other:?}"),
         }
     }
 
@@ -184,5 +226,79 @@ mod tests {
             name(&resolver(apex(), WwwRule::Reject), "www.example.com"),
             "unknown"
         );
+    }
+
+    #[derive(Debug)]
+    struct Listed(Live);
+
+    impl Directory for Listed {
+        fn by_host(&self, host: &Host) -> Answer {
+            self.0.tenant(host).into()
+        }
+
+        fn len(&self) -> Option<usize> {
+            Some(self.0.tenants())
+        }
+
+        fn source(&self) -> &'static str {
+            "test"
+        }
+    }
+
+    #[test]
+    fn moved_308_primary_and_other_hosts_only_where_wished() {
+        let mut table = Table::new(&[]);
+        for columns in [
+            [
+                ("id", "a"),
+                ("hosts", "a.example.com a.net"),
+                ("primary", "a.net"),
+                ("state", ""),
+            ],
+            [
+                ("id", "b"),
+                ("hosts", "b.example.com"),
+                ("primary", "b.net"),
+                ("state", "moved"),
+            ],
+            [
+                ("id", "c"),
+                ("hosts", "c.example.com"),
+                ("primary", ""),
+                ("state", "moved"),
+            ],
+            [
+                ("id", "d"),
+                ("hosts", "d.example.com d.net"),
+                ("primary", "d.net"),
+                ("state", "suspended"),
+            ],
+        ] {
+            let mut row = Row::default();
+            for (column, value) in columns {
+                assert_eq!(row.set(column, value), Ok(true));
+            }
+            let tenant = row.tenant().unwrap();
+            for host in row.hosts.unwrap() {
+                add(&mut table, &host, &tenant).unwrap();
+            }
+        }
+        let live = Arc::new(Listed(Live::new(table)));
+        for (to_primary, a) in [(true, "-> a.net"), (false, "a")] {
+            let bases = vec![Host::parse("example.com").unwrap()];
+            let rules = (ApexRule::Reject, WwwRule::Redirect);
+            let resolver = Resolver::new(bases, rules, to_primary, Arc::clone(&live) as _);
+            for (host, expected) in [
+                ("a.example.com", a),
+                ("a.net", "a"),
+                ("b.example.com", "-> b.net"),
+                ("b.net", "unknown"),
+                ("c.example.com", "unknown"),
+                ("d.example.com", "d"),
+                ("e.example.com", "unknown"),
+            ] {
+                assert_eq!(name(&resolver, host), expected, "{host}");
+            }
+        }
     }
 }

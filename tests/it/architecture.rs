@@ -15,7 +15,7 @@ const FLOORS: &[&[&str]] = &[
     &["host", "clock", "units", "telemetry"],
     &["config"],
     &["net", "cert", "tenant", "pages"],
-    &["tls", "acme", "policy", "upstream"],
+    &["tls", "acme", "policy", "upstream", "sources"],
     &["snapshot"],
     &["proxy"],
     &["server"],

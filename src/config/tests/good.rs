@@ -207,7 +207,8 @@ fn every_key_of_the_edge_arrives() {
         config.tenants,
         Tenants {
             header: "__tenant".parse().unwrap(),
-            source: TenantSource::File("/etc/portico/tenants.toml".into()),
+            sources: vec![TenantSource::File("/etc/portico/tenants.toml".into())],
+            redirect_to_primary: false,
             apex: Apex::Tenant("public".to_owned()),
             www: Www::Same,
             reserved: vec!["@default".to_owned()],

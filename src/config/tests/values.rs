@@ -334,8 +334,8 @@ reserved = ["blog"]
         ),
         report: r#"portico.toml:6: tenants.file: the key is missing
   hint: write `file = "tenants.toml"` below `[tenants]`
-portico.toml:8: tenants.reserved: the key has no use with `source = "file"`
-  hint: remove it: the file lists every tenant there is"#,
+portico.toml:8: tenants.reserved: the key has no use without `source = "pattern"`
+  hint: remove it: the source lists every tenant there is"#,
     },
     Case {
         name: "a file for a pattern",
@@ -344,7 +344,7 @@ portico.toml:8: tenants.reserved: the key has no use with `source = "file"`
 file = "tenants.toml"
 "#,
         ),
-        report: r#"portico.toml:7: tenants.file: the key has no use with `source = "pattern"`
+        report: r#"portico.toml:7: tenants.file: the key has no use without `source = "file"`
   hint: remove it, or set `source = "file"`"#,
     },
 ];

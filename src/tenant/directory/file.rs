@@ -1,8 +1,8 @@
 //! `source = "file"`: the tenants that a file lists, as TOML, JSON or CSV by the end of its name.
 //!
-//! A file is taken whole or not at all. Whatever the format, a row has an id (what the app is told), hosts (without them: the id
-//! as a label of every base domain) and a state. Rows go one by one into a [`Table`], so a million of them cost no more
-//! memory than they need afterwards.
+//! A file is taken whole or not at all. Whatever the format, the columns of a row are those of [`Row`]; without hosts, the id is
+//! a label of every base domain. Rows go one by one into a [`Table`], so a million of them cost no more memory than they need
+//! afterwards.
 
 mod csv;
 mod json;
@@ -11,13 +11,13 @@ mod toml;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::super::id::{State, Tenant, TenantId};
-use super::Directory;
+use super::super::id::Tenant;
+use super::super::row::Row;
 use super::table::{Place, Table, TableError};
+use super::{Answer, Directory};
 use crate::host::Host;
 
 /// Why a tenant file is not taken.
@@ -94,12 +94,8 @@ impl FileDirectory {
 }
 
 impl Directory for FileDirectory {
-    fn by_host(&self, host: &Host) -> Option<Arc<Tenant>> {
-        self.table.tenant(host)
-    }
-
-    fn by_label(&self, _label: &str) -> Option<Arc<Tenant>> {
-        None
+    fn by_host(&self, host: &Host) -> Answer {
+        self.table.tenant(host).into()
     }
 
     fn len(&self) -> Option<usize> {
@@ -125,53 +121,109 @@ struct Listing<'l> {
 }
 
 impl Listing<'_> {
-    /// A tenant with all its hosts; `None` is its id below each base domain.
-    fn tenant(
-        &mut self,
-        id: &At<'_>,
-        hosts: Option<&[At<'_>]>,
-        state: State,
-    ) -> Result<(), FileError> {
-        let name = self.id(id)?;
-        if self.table.place(&name).is_some() {
+    /// Puts a value into a row.
+    fn set(&self, row: &mut Row, column: &str, at: &At<'_>) -> Result<(), FileError> {
+        match row.set(column, at.value) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.unknown(column, at.line)),
+            Err(flaw) => Err(self.row(at, flaw.message, flaw.hint)),
+        }
+    }
+
+    fn unknown(&self, column: &str, line: u64) -> FileError {
+        let at = At {
+            value: column,
+            line,
+        };
+        self.row(
+            &at,
+            "there is no such column",
+            "see tenants.example.toml for all there are",
+        )
+    }
+
+    /// Takes a row that is a whole tenant.
+    fn tenant(&mut self, row: &Row, id: &At<'_>) -> Result<(), FileError> {
+        let tenant = row.tenant().ok_or_else(|| self.no_id(id.line))?;
+        if self.table.place(&tenant.id).is_some() {
             return Err(self.row(id, "a tenant is listed twice", "merge the two rows"));
         }
-        let place = self.add(&name, id, state)?;
-        match hosts {
-            Some(hosts) => hosts.iter().try_for_each(|host| self.host(host, place)),
-            None => self.host_of_id(id, place),
+        let place = self.add(&tenant, id)?;
+        self.hosts(row, id, place)
+    }
+
+    /// Takes a row that is a host of a tenant, which may have more of them.
+    fn host(&mut self, row: &Row, id: &At<'_>) -> Result<(), FileError> {
+        let tenant = row.tenant().ok_or_else(|| self.no_id(id.line))?;
+        let known = self.table.place(&tenant.id);
+        let place = match known.and_then(|place| Some((place, self.table.tenant_at(place)?))) {
+            Some((_, known)) if known.state != tenant.state => {
+                return Err(self.row(
+                    id,
+                    "a tenant has two states",
+                    "all lines of a tenant have the same `state`",
+                ));
+            }
+            Some((place, known)) => {
+                let same = Tenant {
+                    primary: known.primary.clone(),
+                    ..tenant.clone()
+                };
+                if known != same {
+                    return Err(self.row(
+                        id,
+                        "two lines of a tenant differ",
+                        "all lines of a tenant say the same, but for host and primary host",
+                    ));
+                }
+                if let Some(primary) = &tenant.primary {
+                    self.table.set_primary(place, primary);
+                }
+                place
+            }
+            None => self.add(&tenant, id)?,
+        };
+        self.hosts(row, id, place)
+    }
+
+    fn add(&mut self, tenant: &Tenant, at: &At<'_>) -> Result<Place, FileError> {
+        let added = self.table.add_tenant(tenant);
+        added.map_err(|error| self.refused(at, error))
+    }
+
+    /// Without hosts, the id below each base domain is one.
+    fn hosts(&mut self, row: &Row, id: &At<'_>, place: Place) -> Result<(), FileError> {
+        let listed = row.hosts.as_deref().unwrap_or_default();
+        for host in listed {
+            let at = At {
+                value: host.as_str(),
+                line: id.line,
+            };
+            self.give(host, &at, place)?;
         }
-    }
-
-    fn id(&self, at: &At<'_>) -> Result<TenantId, FileError> {
-        TenantId::new(at.value).ok_or_else(|| {
-            self.row(
-                at,
-                "not a tenant id",
-                "1 to 63 characters, none of them a control character",
-            )
-        })
-    }
-
-    fn add(&mut self, id: &TenantId, at: &At<'_>, state: State) -> Result<Place, FileError> {
-        let added = self.table.add_tenant(id, state);
-        added.map_err(|error| self.refused(at, error))
-    }
-
-    fn host(&mut self, at: &At<'_>, place: Place) -> Result<(), FileError> {
-        let host = Host::parse(at.value).map_err(|_invalid| self.no_host(at))?;
-        let added = self.table.add_host(&host, place);
-        added.map_err(|error| self.refused(at, error))
-    }
-
-    fn host_of_id(&mut self, at: &At<'_>, place: Place) -> Result<(), FileError> {
+        if row.hosts.is_some() {
+            return Ok(());
+        }
         for base in self.bases {
-            let name = format!("{}.{base}", at.value);
-            let host = Host::parse(&name).map_err(|_invalid| self.no_host(at))?;
-            let added = self.table.add_host(&host, place);
-            added.map_err(|error| self.refused(at, error))?;
+            let name = format!("{}.{base}", id.value);
+            let host = Host::parse(&name).map_err(|_invalid| self.no_host(id))?;
+            self.give(&host, id, place)?;
         }
         Ok(())
+    }
+
+    fn give(&mut self, host: &Host, at: &At<'_>, place: Place) -> Result<(), FileError> {
+        let added = self.table.add_host(host, place);
+        added.map_err(|error| self.refused(at, error))
+    }
+
+    fn no_id(&self, line: u64) -> FileError {
+        let at = At { value: "", line };
+        self.row(
+            &at,
+            "a row has no `id`",
+            "write `id`, the name that the app is told",
+        )
     }
 
     fn no_host(&self, at: &At<'_>) -> FileError {

@@ -1,24 +1,56 @@
 //! Tenant directories: which hosts and labels are whose.
 //!
-//! A directory is an immutable set of rows in memory; a change is a new directory in a new snapshot, or rows held
-//! behind an atomic pointer. It answers on the request path, so it must not wait for anything.
+//! A directory answers on the request path, so it never waits: what it holds in memory it says at once, and where it would
+//! have to ask somebody it says [`Answer::Ask`]. Who wants to know then awaits [`Directory::ask`]. Directories without I/O
+//! are here; those with sources of their own stand a floor above and use [`live::Live`] and [`table::Table`].
 
+pub mod chain;
 pub mod file;
+pub mod live;
 pub mod pattern;
 pub mod table;
 
 use std::fmt::Debug;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use super::id::Tenant;
 use crate::host::Host;
 
+/// What a directory says of a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// It is this tenant's.
+    Tenant(Arc<Tenant>),
+    /// It is certainly nobody's.
+    Nobody,
+    /// The source has to be asked: await [`Directory::ask`].
+    Ask,
+    /// It cannot be known now: the source does not answer, and nothing is remembered of this host.
+    Unavailable,
+}
+
+/// The answer of a source that had to be asked; never [`Answer::Ask`].
+pub type Asking = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
 /// A set of tenants.
 pub trait Directory: Debug + Send + Sync {
-    /// The tenant that a row names for exactly this host.
-    fn by_host(&self, host: &Host) -> Option<Arc<Tenant>>;
-    /// The tenant of `label` + `.` + a base domain. The label is one label of a valid host name.
-    fn by_label(&self, label: &str) -> Option<Arc<Tenant>>;
+    /// What is known of exactly this host.
+    fn by_host(&self, host: &Host) -> Answer;
+    /// The tenant of `label` + `.` + a base domain, where no row names the host. The label is one label of a valid host
+    /// name. Only directories without rows have an answer.
+    fn by_label(&self, _label: &str) -> Option<Arc<Tenant>> {
+        None
+    }
+    /// Asks the source of a host for which [`Self::by_host`] says [`Answer::Ask`]. Bounded in time by the directory.
+    fn ask(&self, host: &Host) -> Asking {
+        let answer = self.by_host(host);
+        Box::pin(std::future::ready(match answer {
+            Answer::Ask => Answer::Unavailable,
+            known => known,
+        }))
+    }
     /// How many tenants there are, if they are counted.
     fn len(&self) -> Option<usize>;
     /// Whether there certainly is no tenant.
@@ -27,4 +59,14 @@ pub trait Directory: Debug + Send + Sync {
     }
     /// The source's name as in the configuration.
     fn source(&self) -> &'static str;
+    /// Why it cannot be relied on now, in one line; `None` if all is well.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+}
+
+impl From<Option<Arc<Tenant>>> for Answer {
+    fn from(found: Option<Arc<Tenant>>) -> Self {
+        found.map_or(Self::Nobody, Self::Tenant)
+    }
 }

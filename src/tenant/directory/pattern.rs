@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::super::id::{State, Tenant, TenantId};
-use super::Directory;
+use super::{Answer, Directory};
 use crate::host::Host;
 
 /// Names that mean something else by long custom. Some of them (`wpad`, `autodiscover`, mailbox names) were used to
@@ -89,8 +89,8 @@ impl Pattern {
 }
 
 impl Directory for Pattern {
-    fn by_host(&self, _host: &Host) -> Option<Arc<Tenant>> {
-        None
+    fn by_host(&self, _host: &Host) -> Answer {
+        Answer::Nobody
     }
 
     fn by_label(&self, label: &str) -> Option<Arc<Tenant>> {

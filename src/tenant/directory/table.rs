@@ -4,16 +4,18 @@
 //! several hosts is kept once, and places are 32-bit offsets into two arenas. Looking up allocates nothing; only what is
 //! made of the row does. The hash is seeded for each table, and no client can put a name in, so its length of probing is ours.
 
+mod slots;
+
+use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::super::id::{State, Tenant, TenantId};
+use self::slots::Slots;
+use super::super::attributes::Attributes;
+use super::super::id::{Name, State, Tenant, TenantId};
 use crate::host::Host;
-
-/// Slots are kept at most this full, in percent.
-const FULL: usize = 70;
 
 /// Why a row is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -26,7 +28,7 @@ pub enum TableError {
     Full,
 }
 
-/// A tenant's place in a table that is being built.
+/// A tenant's place in a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place(u32);
 
@@ -37,25 +39,31 @@ pub struct Table {
     bases: Vec<Host>,
     /// Records of a host: number of the base (255: none), length of the rest, the rest, the tenant's offset.
     hosts: Vec<u8>,
-    /// Records of a tenant: length of the id, the id, the state.
+    /// Records of a tenant: length of the id, the id, state and flags, the offset of its primary host's record; then, as the
+    /// flags say, slug and schema with their lengths, and the number of its attributes.
     tenants: Vec<u8>,
+    /// Each kind of attributes once; a plan's worth is shared by all that are on it.
+    attributes: Vec<Arc<Attributes>>,
+    /// Primary hosts that are no host of this table, by tenant.
+    elsewhere: HashMap<u32, Host, foldhash::fast::RandomState>,
     by_host: Slots,
     /// Only while the table is being built.
     by_id: Slots,
+    /// Only while the table is being built.
+    kinds: HashMap<Arc<Attributes>, u32, foldhash::fast::RandomState>,
     hasher: foldhash::fast::RandomState,
     tenant_count: usize,
 }
 
-/// A row as it lies in the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Found<'t> {
-    /// The name by which the app knows the tenant.
-    pub id: &'t str,
-    /// Whether it is served.
-    pub state: State,
-}
-
 const NO_BASE: u8 = u8::MAX;
+/// No primary host among those of the table.
+const NO_HOST: u32 = u32::MAX;
+
+/// The bits of the flags that are the state.
+const STATE: u8 = 0x0f;
+const HAS_SLUG: u8 = 0x10;
+const HAS_SCHEMA: u8 = 0x20;
+const HAS_ATTRIBUTES: u8 = 0x40;
 
 impl Table {
     /// An empty table for hosts that mostly lie below `bases`.
@@ -68,14 +76,17 @@ impl Table {
             bases,
             hosts: Vec::new(),
             tenants: Vec::new(),
+            attributes: Vec::new(),
+            elsewhere: HashMap::default(),
             by_host: Slots::default(),
             by_id: Slots::default(),
+            kinds: HashMap::default(),
             hasher: foldhash::fast::RandomState::default(),
             tenant_count: 0,
         }
     }
 
-    /// The tenant of this id, if it has been added.
+    /// The tenant of this id, if it has been added and [`Self::finish`] has not been called.
     #[must_use]
     pub fn place(&self, id: &TenantId) -> Option<Place> {
         let hash = self.hasher.hash_one(id.as_str());
@@ -84,25 +95,77 @@ impl Table {
             .map(Place)
     }
 
-    /// Adds a tenant, without hosts yet. The caller has looked that there is none of this id.
+    /// Adds a tenant, without hosts yet. One of an id that is there already is counted as the same.
     ///
     /// # Errors
     /// [`TableError::Full`].
-    pub fn add_tenant(&mut self, id: &TenantId, state: State) -> Result<Place, TableError> {
+    pub fn add_tenant(&mut self, tenant: &Tenant) -> Result<Place, TableError> {
         let place = offset(self.tenants.len())?;
-        // 63 characters of at most 4 bytes.
-        let length = u8::try_from(id.as_str().len()).map_err(|_long| TableError::Full)?;
-        self.tenants.push(length);
-        self.tenants.extend_from_slice(id.as_str().as_bytes());
-        self.tenants.push(state_code(state));
-        self.tenant_count += 1;
+        let kind = if *tenant.attributes == Attributes::default() {
+            None
+        } else {
+            Some(self.kind(&tenant.attributes)?)
+        };
+        let mut flags = state_code(tenant.state);
+        for (flag, is) in [
+            (HAS_SLUG, tenant.slug.is_some()),
+            (HAS_SCHEMA, tenant.schema.is_some()),
+            (HAS_ATTRIBUTES, kind.is_some()),
+        ] {
+            flags |= if is { flag } else { 0 };
+        }
+        push_name(&mut self.tenants, &tenant.id)?;
+        self.tenants.push(flags);
+        self.tenants.extend_from_slice(&NO_HOST.to_le_bytes());
+        for name in [&tenant.slug, &tenant.schema].into_iter().flatten() {
+            push_name(&mut self.tenants, name)?;
+        }
+        if let Some(kind) = kind {
+            self.tenants.extend_from_slice(&kind.to_le_bytes());
+        }
+        self.tenant_count += usize::from(self.place(&tenant.id).is_none());
         let mut by_id = std::mem::take(&mut self.by_id);
         let hash_of = |id: &str| self.hasher.hash_one(id);
-        by_id.insert(hash_of(id.as_str()), place, |place| {
+        by_id.insert(hash_of(tenant.id.as_str()), place, |place| {
             hash_of(self.id_at(place).unwrap_or_default())
         });
         self.by_id = by_id;
+        if let Some(primary) = &tenant.primary {
+            self.set_primary(Place(place), primary);
+        }
         Ok(Place(place))
+    }
+
+    fn kind(&mut self, attributes: &Arc<Attributes>) -> Result<u32, TableError> {
+        if let Some(kind) = self.kinds.get(attributes) {
+            return Ok(*kind);
+        }
+        let kind = offset(self.attributes.len())?;
+        self.attributes.push(Arc::clone(attributes));
+        self.kinds.insert(Arc::clone(attributes), kind);
+        Ok(kind)
+    }
+
+    /// Makes `host` the tenant's primary one, whether or not it is one of its hosts.
+    pub fn set_primary(&mut self, tenant: Place, host: &Host) {
+        let own = self.record(host).filter(|record| record.tenant == tenant.0);
+        match own.map(|record| record.place) {
+            Some(place) => self.write_primary(tenant, place),
+            None => {
+                self.elsewhere.insert(tenant.0, host.clone());
+            }
+        }
+    }
+
+    fn write_primary(&mut self, tenant: Place, host: u32) {
+        self.elsewhere.remove(&tenant.0);
+        let Some(id) = self.id_at(tenant.0) else {
+            return;
+        };
+        let at = tenant.0 as usize + 1 + id.len() + 1;
+        if let Some(field) = self.tenants.get_mut(at..at + size_of::<u32>()) {
+            field.copy_from_slice(&host.to_le_bytes());
+        }
     }
 
     /// Gives `host` to a tenant. The same host for the same tenant twice is once.
@@ -129,6 +192,9 @@ impl Table {
                 .map_or(0, |record| self.hash(record.base, record.rest))
         });
         self.by_host = by_host;
+        if self.elsewhere.get(&tenant.0) == Some(host) {
+            self.write_primary(tenant, place);
+        }
         Ok(())
     }
 
@@ -136,32 +202,73 @@ impl Table {
     pub fn finish(&mut self) {
         self.hosts.shrink_to_fit();
         self.tenants.shrink_to_fit();
+        self.attributes.shrink_to_fit();
+        self.elsewhere.shrink_to_fit();
         self.by_id = Slots::default();
-    }
-
-    /// The state of a tenant of this table.
-    #[must_use]
-    pub fn state(&self, place: Place) -> Option<State> {
-        let id = self.id_at(place.0)?;
-        let code = self.tenants.get(place.0 as usize + 1 + id.len())?;
-        Some(state_of(*code))
-    }
-
-    /// The row of `host`.
-    #[must_use]
-    pub fn find(&self, host: &Host) -> Option<Found<'_>> {
-        let tenant = self.record(host)?.tenant;
-        let id = self.id_at(tenant)?;
-        let state = self.state(Place(tenant))?;
-        Some(Found { id, state })
+        self.kinds = HashMap::default();
     }
 
     /// The tenant of `host`, made of its row.
     #[must_use]
     pub fn tenant(&self, host: &Host) -> Option<Arc<Tenant>> {
-        let found = self.find(host)?;
-        let id = TenantId::new(found.id)?;
-        Some(Arc::new(Tenant::new(id, found.state)))
+        let record = self.record(host)?;
+        self.tenant_at(Place(record.tenant)).map(Arc::new)
+    }
+
+    /// The tenant at a place of this table.
+    #[must_use]
+    pub fn tenant_at(&self, place: Place) -> Option<Tenant> {
+        let mut rest = self.tenants.get(place.0 as usize..)?;
+        let id = Name::new(take_name(&mut rest)?)?;
+        let (&flags, after) = rest.split_first()?;
+        let (primary, after) = after.split_first_chunk::<4>()?;
+        rest = after;
+        let mut name = |flag| {
+            (flags & flag != 0)
+                .then(|| take_name(&mut rest).and_then(Name::new))
+                .flatten()
+        };
+        let (slug, schema) = (name(HAS_SLUG), name(HAS_SCHEMA));
+        let attributes = if flags & HAS_ATTRIBUTES == 0 {
+            Arc::default()
+        } else {
+            let kind = u32::from_le_bytes(*rest.first_chunk::<4>()?);
+            Arc::clone(self.attributes.get(kind as usize)?)
+        };
+        let primary = match u32::from_le_bytes(*primary) {
+            NO_HOST => self.elsewhere.get(&place.0).cloned(),
+            place => self.record_at(place).and_then(|record| self.whole(&record)),
+        };
+        Some(Tenant {
+            id,
+            slug,
+            schema,
+            state: state_of(flags),
+            primary,
+            attributes,
+        })
+    }
+
+    /// Every host with its tenant's place, in the order in which they were added.
+    pub fn rows(&self) -> impl Iterator<Item = (Host, Place)> {
+        let mut place = 0;
+        std::iter::from_fn(move || {
+            let record = self.record_at(place)?;
+            place += u32::try_from(2 + record.rest.len() + size_of::<u32>()).ok()?;
+            Some((self.whole(&record)?, Place(record.tenant)))
+        })
+    }
+
+    /// Whether `host` is somebody's. Cheaper than [`Self::tenant`].
+    #[must_use]
+    pub fn contains(&self, host: &Host) -> bool {
+        self.record(host).is_some()
+    }
+
+    /// The base domains that it was made for.
+    #[must_use]
+    pub fn bases(&self) -> &[Host] {
+        &self.bases
     }
 
     /// How many tenants there are.
@@ -179,8 +286,8 @@ impl Table {
     /// Memory in use, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let slots = self.by_host.places.capacity() + self.by_id.places.capacity();
-        self.hosts.capacity() + self.tenants.capacity() + slots * size_of::<u32>()
+        let slots = self.by_host.bytes() + self.by_id.bytes();
+        self.hosts.capacity() + self.tenants.capacity() + slots
     }
 
     fn cut<'h>(&self, host: &'h Host) -> (u8, &'h str) {
@@ -207,9 +314,7 @@ impl Table {
     }
 
     fn id_at(&self, place: u32) -> Option<&str> {
-        let (&length, rest) = self.tenants.get(place as usize..)?.split_first()?;
-        // Only whole ids were put in.
-        std::str::from_utf8(rest.get(..usize::from(length))?).ok()
+        take_name(&mut self.tenants.get(place as usize..)?)
     }
 
     fn record_at(&self, place: u32) -> Option<Record<'_>> {
@@ -217,65 +322,29 @@ impl Table {
         let (&[base, length], record) = record.split_first_chunk::<2>()?;
         let (rest, record) = record.split_at_checked(usize::from(length))?;
         let tenant = u32::from_le_bytes(*record.first_chunk::<4>()?);
-        Some(Record { base, rest, tenant })
-    }
-}
-
-/// Finds places by hash: open addressing, step by step.
-#[derive(Debug, Default)]
-struct Slots {
-    /// Places plus one; 0 is free. As many as a power of two, or none.
-    places: Vec<u32>,
-    used: usize,
-}
-
-impl Slots {
-    fn find(&self, hash: u64, is: impl Fn(u32) -> bool) -> Option<u32> {
-        let mask = self.places.len().checked_sub(1)?;
-        let mut slot = first(hash, mask);
-        loop {
-            let place = self.places.get(slot)?.checked_sub(1)?;
-            if is(place) {
-                return Some(place);
-            }
-            slot = (slot + 1) & mask;
-        }
+        Some(Record {
+            place,
+            base,
+            rest,
+            tenant,
+        })
     }
 
-    fn insert(&mut self, hash: u64, place: u32, hash_of: impl Fn(u32) -> u64) {
-        if (self.used + 1) * 100 > self.places.len() * FULL {
-            let larger = vec![0; (self.places.len() * 2).max(16)];
-            for old in std::mem::replace(&mut self.places, larger) {
-                if let Some(place) = old.checked_sub(1) {
-                    self.put(hash_of(place), old);
-                }
-            }
-        }
-        self.put(hash, place + 1);
-        self.used += 1;
-    }
-
-    fn put(&mut self, hash: u64, value: u32) {
-        let mask = self.places.len() - 1;
-        let mut slot = first(hash, mask);
-        while self.places.get(slot).is_some_and(|&taken| taken != 0) {
-            slot = (slot + 1) & mask;
-        }
-        if let Some(slot) = self.places.get_mut(slot) {
-            *slot = value;
+    fn whole(&self, record: &Record<'_>) -> Option<Host> {
+        let rest = std::str::from_utf8(record.rest).ok()?;
+        match self.bases.get(usize::from(record.base)) {
+            None => Host::parse(rest).ok(),
+            Some(base) if rest.is_empty() => Some(base.clone()),
+            Some(base) => Host::parse(&format!("{rest}.{base}")).ok(),
         }
     }
 }
 
 struct Record<'t> {
+    place: u32,
     base: u8,
     rest: &'t [u8],
     tenant: u32,
-}
-
-/// The low bits, of which `mask` has as many as there are slots.
-fn first(hash: u64, mask: usize) -> usize {
-    usize::try_from(hash & mask as u64).unwrap_or_default()
 }
 
 fn offset(length: usize) -> Result<u32, TableError> {
@@ -286,119 +355,34 @@ fn offset(length: usize) -> Result<u32, TableError> {
         .ok_or(TableError::Full)
 }
 
+fn push_name(to: &mut Vec<u8>, name: &Name) -> Result<(), TableError> {
+    // 63 characters of at most 4 bytes.
+    let length = u8::try_from(name.as_str().len()).map_err(|_long| TableError::Full)?;
+    to.push(length);
+    to.extend_from_slice(name.as_str().as_bytes());
+    Ok(())
+}
+
+fn take_name<'t>(from: &mut &'t [u8]) -> Option<&'t str> {
+    let (&length, rest) = from.split_first()?;
+    let (name, rest) = rest.split_at_checked(usize::from(length))?;
+    *from = rest;
+    // Only whole names were put in.
+    std::str::from_utf8(name).ok()
+}
+
 fn state_code(state: State) -> u8 {
-    match state {
-        State::Active => 0,
-        State::Suspended => 1,
-        State::Pending => 2,
-        State::Maintenance => 3,
-        State::Deleted => 4,
-    }
+    let place = State::NAMES.iter().position(|(_, known)| *known == state);
+    place
+        .and_then(|place| u8::try_from(place).ok())
+        .unwrap_or_default()
 }
 
 fn state_of(code: u8) -> State {
-    match code {
-        0 => State::Active,
-        1 => State::Suspended,
-        2 => State::Pending,
-        3 => State::Maintenance,
-        _ => State::Deleted,
-    }
+    State::NAMES
+        .get(usize::from(code & STATE))
+        .map_or(State::Deleted, |(_, state)| *state)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::HashMap;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn host(text: &str) -> Host {
-        Host::parse(text).unwrap()
-    }
-
-    fn bases() -> Vec<Host> {
-        ["example.com", "eu.example.com", "example.org"]
-            .map(host)
-            .to_vec()
-    }
-
-    #[test]
-    fn a_host_has_one_tenant_and_a_tenant_many_hosts() {
-        let mut table = Table::new(&bases());
-        let acme = table
-            .add_tenant(&TenantId::new("acme").unwrap(), State::Active)
-            .unwrap();
-        let other = table
-            .add_tenant(&TenantId::new("Büro").unwrap(), State::Suspended)
-            .unwrap();
-        for name in [
-            "acme.example.com",
-            "shop.eu.example.com",
-            "www.customer.net",
-            "example.com",
-        ] {
-            table.add_host(&host(name), acme).unwrap();
-        }
-        table.add_host(&host("acme.example.com"), acme).unwrap();
-        table.add_host(&host("acme.example.org"), other).unwrap();
-        assert_eq!(
-            table.add_host(&host("www.customer.net"), other),
-            Err(TableError::TwoTenants)
-        );
-        assert_eq!(table.place(&TenantId::new("acme").unwrap()), Some(acme));
-        assert_eq!(table.place(&TenantId::new("Büro").unwrap()), Some(other));
-        assert_eq!(table.place(&TenantId::new("acm").unwrap()), None);
-        table.finish();
-        assert_eq!((table.tenants(), table.hosts()), (2, 5));
-        let found = |name: &str| table.find(&host(name));
-        assert_eq!(found("acme.example.org").unwrap().id, "Büro");
-        assert_eq!(found("acme.example.org").unwrap().state, State::Suspended);
-        assert_eq!(found("example.com").unwrap().id, "acme");
-        // Not the same as `shop` below another base, nor as the rest of a name.
-        for name in [
-            "shop.example.com",
-            "acme.eu.example.com",
-            "customer.net",
-            "acme",
-        ] {
-            assert_eq!(found(name), None, "{name}");
-        }
-        assert_eq!(
-            table
-                .tenant(&host("acme.example.org"))
-                .unwrap()
-                .header_value,
-            "B%C3%BCro"
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn says_the_same_as_a_map(names in prop::collection::vec("[a-c]{1,3}", 1..200), asked in prop::collection::vec("[a-c]{1,3}", 50)) {
-            let mut table = Table::new(&bases());
-            let mut map = HashMap::new();
-            for (number, name) in names.iter().enumerate() {
-                let base = match number % 3 {
-                    0 => "example.com",
-                    1 => "eu.example.com",
-                    _ => "example.net",
-                };
-                let host = host(&format!("{name}.{base}"));
-                let id = format!("t{number}");
-                let place = table.add_tenant(&TenantId::new(&id).unwrap(), State::Active).unwrap();
-                let added = table.add_host(&host, place);
-                prop_assert_eq!(added.is_ok(), !map.contains_key(&host));
-                map.entry(host).or_insert(id);
-            }
-            for name in asked {
-                for base in ["example.com", "eu.example.com", "example.net", "example.org"] {
-                    let host = host(&format!("{name}.{base}"));
-                    let found = table.find(&host).map(|found| found.id.to_owned());
-                    prop_assert_eq!(found.as_ref(), map.get(&host));
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -6,25 +6,13 @@
 //! acme,shop.example.com,
 //! globex,,suspended
 //! ```
-//! `host` and `state` may be empty or left out: the id below each base domain, and active. Lines of the same id are one tenant,
-//! and must agree on its state.
+//! The columns are those of [`Row`]. `host` and `state` may be empty or left out: the id below each base domain, and active.
+//! Lines of the same id are one tenant, and must agree on everything but the host.
 
 use std::io::Read;
 
-use serde::Deserialize;
-
 use super::{At, FileError, Listing};
-use crate::tenant::id::State;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawRow {
-    id: String,
-    #[serde(default)]
-    host: Option<String>,
-    #[serde(default)]
-    state: Option<State>,
-}
+use crate::tenant::row::Row;
 
 pub(super) fn read(source: impl Read, listing: &mut Listing<'_>) -> Result<(), FileError> {
     let mut reader = csv::ReaderBuilder::new()
@@ -35,33 +23,25 @@ pub(super) fn read(source: impl Read, listing: &mut Listing<'_>) -> Result<(), F
         .headers()
         .map_err(|error| broken(listing, error))?
         .clone();
+    if let Some(unknown) = headers.iter().find(|column| !Row::knows(column)) {
+        return Err(listing.unknown(unknown, 1));
+    }
     let mut record = csv::StringRecord::new();
     while reader
         .read_record(&mut record)
         .map_err(|error| broken(listing, error))?
     {
-        let row: RawRow = record
-            .deserialize(Some(&headers))
-            .map_err(|error| broken(listing, error))?;
         let line = record.position().map_or(0, csv::Position::line);
-        let at = |value| At { value, line };
-        let (id, state) = (at(&row.id), row.state.unwrap_or_default());
-        let name = listing.id(&id)?;
-        let place = match listing.table.place(&name) {
-            Some(place) if listing.table.state(place) != Some(state) => {
-                return Err(listing.row(
-                    &id,
-                    "a tenant has two states",
-                    "all lines of a tenant have the same `state`",
-                ));
+        let mut row = Row::default();
+        let mut id = At { value: "", line };
+        for (column, value) in headers.iter().zip(&record) {
+            let at = At { value, line };
+            listing.set(&mut row, column, &at)?;
+            if column == "id" {
+                id = at;
             }
-            Some(place) => place,
-            None => listing.add(&name, &id, state)?,
-        };
-        match &row.host {
-            Some(host) => listing.host(&at(host), place)?,
-            None => listing.host_of_id(&id, place)?,
         }
+        listing.host(&row, &id)?;
     }
     Ok(())
 }
@@ -86,10 +66,6 @@ fn describe(kind: csv::ErrorKind) -> String {
         } => {
             let line = pos.map_or(0, |pos| pos.line());
             format!("line {line} has {len} values, the header {expected_len}")
-        }
-        csv::ErrorKind::Deserialize { pos, err } => {
-            let line = pos.map_or(0, |pos| pos.line());
-            format!("line {line}: {}", err.kind())
         }
         other => format!("{other:?}"),
     }

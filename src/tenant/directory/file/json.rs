@@ -8,20 +8,11 @@
 use std::fmt;
 use std::io::Read;
 
-use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
+use serde_json::{Map, Value};
 
 use super::{At, FileError, Listing};
-use crate::tenant::id::State;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawTenant {
-    id: String,
-    hosts: Option<Vec<String>>,
-    #[serde(default)]
-    state: State,
-}
+use crate::tenant::row::Row;
 
 pub(super) fn read(source: impl Read, listing: &mut Listing<'_>) -> Result<(), FileError> {
     let mut refused = None;
@@ -53,20 +44,58 @@ impl<'de> Visitor<'de> for Rows<'_, '_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<(), A::Error> {
         let mut line = 0;
-        while let Some(row) = rows.next_element::<RawTenant>()? {
+        while let Some(columns) = rows.next_element::<Map<String, Value>>()? {
             line += 1;
-            let at = |value| At { value, line };
-            let hosts = row.hosts.as_ref();
-            let hosts: Option<Vec<_>> =
-                hosts.map(|hosts| hosts.iter().map(|host| at(host)).collect());
-            let added = self
-                .listing
-                .tenant(&at(&row.id), hosts.as_deref(), row.state);
-            if let Err(error) = added {
+            if let Err(error) = take(self.listing, &columns, line) {
                 *self.refused = Some(error);
                 return Err(serde::de::Error::custom("a row was refused"));
             }
         }
         Ok(())
+    }
+}
+
+fn take(
+    listing: &mut Listing<'_>,
+    columns: &Map<String, Value>,
+    line: u64,
+) -> Result<(), FileError> {
+    let mut row = Row::default();
+    for (column, value) in columns {
+        set(listing, &mut row, column, value, line)?;
+    }
+    let id = row.id.clone();
+    let value = id.as_ref().map_or("", |id| id.as_str());
+    listing.tenant(&row, &At { value, line })
+}
+
+fn set(
+    listing: &Listing<'_>,
+    row: &mut Row,
+    column: &str,
+    value: &Value,
+    line: u64,
+) -> Result<(), FileError> {
+    match value {
+        Value::Null if Row::knows(column) => Ok(()),
+        Value::String(text) => listing.set(row, column, &At { value: text, line }),
+        Value::Array(list) => {
+            if column == "hosts" {
+                row.hosts.get_or_insert_default();
+            }
+            list.iter()
+                .try_for_each(|item| set(listing, row, column, item, line))
+        }
+        Value::Object(headers) if column == "headers" => {
+            for (name, value) in headers {
+                let text = format!("{name}: {}", value.as_str().unwrap_or_default());
+                listing.set(row, "header", &At { value: &text, line })?;
+            }
+            Ok(())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
+            let text = value.to_string();
+            listing.set(row, column, &At { value: &text, line })
+        }
     }
 }

@@ -1,0 +1,129 @@
+//! Several directories, asked one after the other: the first that knows a host has the say.
+//!
+//! One that cannot be asked now stops the search. A later one might name another tenant for the same host, and a request that
+//! waits is better than one that reaches a stranger.
+
+use std::sync::Arc;
+
+use super::{Answer, Asking, Directory};
+use crate::host::Host;
+use crate::tenant::id::Tenant;
+
+/// Directories in the order of the configuration.
+#[derive(Debug, Clone)]
+pub struct Chain(Arc<[Arc<dyn Directory>]>);
+
+impl Chain {
+    /// At least one directory should be in it; without any, every host is nobody's.
+    #[must_use]
+    pub fn new(directories: Vec<Arc<dyn Directory>>) -> Self {
+        Self(directories.into())
+    }
+}
+
+impl Directory for Chain {
+    fn by_host(&self, host: &Host) -> Answer {
+        self.0
+            .iter()
+            .map(|directory| directory.by_host(host))
+            .find(|answer| *answer != Answer::Nobody)
+            .unwrap_or(Answer::Nobody)
+    }
+
+    fn by_label(&self, label: &str) -> Option<Arc<Tenant>> {
+        self.0
+            .iter()
+            .find_map(|directory| directory.by_label(label))
+    }
+
+    fn ask(&self, host: &Host) -> Asking {
+        let (chain, host) = (Arc::clone(&self.0), host.clone());
+        Box::pin(async move {
+            for directory in &*chain {
+                let answer = match directory.by_host(&host) {
+                    Answer::Ask => directory.ask(&host).await,
+                    known => known,
+                };
+                if answer != Answer::Nobody {
+                    return answer;
+                }
+            }
+            Answer::Nobody
+        })
+    }
+
+    /// The sum, if all are counted.
+    fn len(&self) -> Option<usize> {
+        self.0.iter().map(|directory| directory.len()).sum()
+    }
+
+    fn source(&self) -> &'static str {
+        "chain"
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.0.iter().find_map(|directory| directory.trouble())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tenant::id::{State, TenantId};
+
+    #[derive(Debug)]
+    struct Says(Answer, Answer);
+
+    impl Directory for Says {
+        fn by_host(&self, _host: &Host) -> Answer {
+            self.0.clone()
+        }
+
+        fn ask(&self, _host: &Host) -> Asking {
+            Box::pin(std::future::ready(self.1.clone()))
+        }
+
+        fn len(&self) -> Option<usize> {
+            Some(1)
+        }
+
+        fn source(&self) -> &'static str {
+            "test"
+        }
+    }
+
+    fn tenant(id: &str) -> Answer {
+        let id = TenantId::new(id).unwrap();
+        Answer::Tenant(Arc::new(Tenant::new(id, State::Active)))
+    }
+
+    #[tokio::test]
+    async fn the_first_that_knows_has_the_say_and_one_in_trouble_stops_the_search() {
+        use Answer::{Ask, Nobody, Unavailable};
+        let host = Host::parse("acme.example.com").unwrap();
+        let says = |known: &Answer, asked: &Answer| {
+            Arc::new(Says(known.clone(), asked.clone())) as Arc<dyn Directory>
+        };
+        let (one, two) = (tenant("one"), tenant("two"));
+        for (first, second, at_once, in_the_end) in [
+            ((&one, &one), (&two, &two), &one, &one),
+            ((&Nobody, &Nobody), (&two, &two), &two, &two),
+            (
+                (&Unavailable, &Nobody),
+                (&two, &two),
+                &Unavailable,
+                &Unavailable,
+            ),
+            ((&Ask, &one), (&two, &two), &Ask, &one),
+            ((&Ask, &Nobody), (&two, &two), &Ask, &two),
+            ((&Ask, &Unavailable), (&two, &two), &Ask, &Unavailable),
+            ((&Nobody, &Nobody), (&Ask, &Nobody), &Ask, &Nobody),
+        ] {
+            let chain = Chain::new(vec![says(first.0, first.1), says(second.0, second.1)]);
+            assert_eq!(chain.by_host(&host), *at_once);
+            assert_eq!(chain.ask(&host).await, *in_the_end);
+            assert_eq!(chain.len(), Some(2));
+        }
+        assert_eq!(Chain::new(Vec::new()).by_host(&host), Nobody);
+    }
+}
