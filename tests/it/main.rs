@@ -28,6 +28,7 @@ mod acme;
 mod architecture;
 mod bodies;
 mod demo;
+mod django;
 mod docs;
 mod drain;
 mod early;

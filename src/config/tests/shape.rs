@@ -223,7 +223,7 @@ workers = 2
 "#,
         ),
         report: r#"portico.toml:6: upstream.log: unknown key
-  hint: the keys of `[upstream]` are `servers`, `connect_timeout`, `response_timeout`, `keepalive`, `keepalive_connections`, `server_requests`, `server_connections`, `queue`, `queue_timeout`, `retry_percent`, `eject_failures`, `eject_time`, `slow_start`, `resolve_interval`
+  hint: the keys of `[upstream]` are `servers`, `connect_timeout`, `response_timeout`, `keepalive`, `keepalive_connections`, `send_proxy_protocol`, `server_requests`, `server_connections`, `queue`, `queue_timeout`, `retry_percent`, `eject_failures`, `eject_time`, `slow_start`, `resolve_interval`
 portico.toml:7: server: a section is needed, not a list
   hint: write `[server]` on a line of its own and its keys below it"#,
     },

@@ -8,11 +8,13 @@
     reason = "a kit for all modules: some tools wait for their first user"
 )]
 
+pub(crate) mod apache;
 pub(crate) mod attack;
 pub(crate) mod bind;
 pub(crate) mod body;
 pub(crate) mod child;
 pub(crate) mod curl;
+pub(crate) mod django;
 pub(crate) mod dns;
 pub(crate) mod dns_front;
 pub(crate) mod fault_proxy;

@@ -145,13 +145,15 @@ impl Site {
 }
 
 fn config(sections: &BTreeMap<String, Vec<String>>) -> String {
+    let listen = sections.get("listen").map_or(&[][..], Vec::as_slice);
     let mut text = format!(
-        "domains = [\"{DOMAIN}\"]\nstate_dir = \"{{dir}}/state\"\n\n[listen]\nhttps = [\"{{https}}\"]\n\
-         http = [\"{{http}}\"]\nadmin = \"{{admin}}\"\n"
+        "domains = [\"{DOMAIN}\"]\nstate_dir = \"{{dir}}/state\"\n\n[listen]\nhttp = [\"{{http}}\"]\n\
+         admin = \"{{admin}}\"\n"
     );
-    if let Some(lines) = sections.get("listen") {
-        let _ = writeln!(text, "{}", lines.join("\n"));
+    if !listen.iter().any(|line| line.starts_with("https")) {
+        text.push_str("https = [\"{https}\"]\n");
     }
+    let _ = writeln!(text, "{}", listen.join("\n"));
     text.push_str("\n[acme]\nrun = \"off\"\n\n");
     for (name, lines) in sections.iter().filter(|(name, _)| *name != "listen") {
         let _ = writeln!(text, "[{name}]\n{}\n", lines.join("\n"));
