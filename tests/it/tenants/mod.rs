@@ -1,0 +1,3 @@
+//! Where tenants come from, and what becomes of a host.
+
+mod resolution;
