@@ -1,10 +1,15 @@
 //! `[tenants]`: how a host becomes a tenant, and how the app is told.
 
+mod http;
+mod lookup;
+
 use std::fmt;
 use std::path::PathBuf;
 
-use http::HeaderName;
+use ::http::HeaderName;
 
+pub use self::http::{Contract, HttpAsk};
+pub use self::lookup::Lookup;
 use super::problem::Flaw;
 use super::reader::Reader;
 use crate::host::Host;
@@ -35,6 +40,8 @@ pub enum TenantSource {
     /// `"file"`: the tenants that a TOML, JSON or CSV file lists (`file = "/etc/portico/tenants.toml"`); read again when it
     /// changes.
     File(PathBuf),
+    /// `"http"`: an address is asked for each host.
+    Http(Box<HttpAsk>),
 }
 
 /// What the bare domain answers.
@@ -117,10 +124,14 @@ const LONGEST_TENANT: usize = 128;
 enum SourceName {
     Pattern,
     File,
+    Http,
 }
 
-const SOURCES: &[(&str, SourceName)] =
-    &[("pattern", SourceName::Pattern), ("file", SourceName::File)];
+const SOURCES: &[(&str, SourceName)] = &[
+    ("pattern", SourceName::Pattern),
+    ("file", SourceName::File),
+    ("http", SourceName::Http),
+];
 const WWW: &[(&str, Www)] = &[
     ("redirect", Www::Redirect),
     ("same", Www::Same),
@@ -143,7 +154,7 @@ impl Tenants {
             &mut names,
             SOURCES,
             "Where tenants are looked up, or a list to ask in turn: `pattern` takes every well-formed label, `file` those that \
-             `file` lists",
+             `file` lists, `http` those that the app knows, asked host by host (`[tenants.http]`)",
         );
         let file = section.maybe_path(
             "file",
@@ -162,13 +173,6 @@ impl Tenants {
                     "remove it, or set `source = \"file\"`",
                 );
             }
-            tenants.sources = names
-                .iter()
-                .filter_map(|name| match name {
-                    SourceName::Pattern => Some(TenantSource::Pattern),
-                    SourceName::File => file.clone().map(TenantSource::File),
-                })
-                .collect();
         }
         section.flag(
             "redirect_to_primary",
@@ -199,6 +203,17 @@ impl Tenants {
                 "the key has no use without `source = \"pattern\"`",
                 "remove it: the source lists every tenant there is",
             );
+        }
+        let http = HttpAsk::read(reader, clear && names.contains(&SourceName::Http));
+        if clear {
+            tenants.sources = names
+                .iter()
+                .filter_map(|name| match name {
+                    SourceName::Pattern => Some(TenantSource::Pattern),
+                    SourceName::File => file.clone().map(TenantSource::File),
+                    SourceName::Http => http.clone().map(Box::new).map(TenantSource::Http),
+                })
+                .collect();
         }
         tenants
     }

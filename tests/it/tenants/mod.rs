@@ -1,3 +1,5 @@
 //! Where tenants come from, and what becomes of a host.
 
+mod ask_app;
+mod http_source;
 mod resolution;
