@@ -2,4 +2,5 @@
 
 mod ask_app;
 mod http_source;
+mod long_list;
 mod resolution;
