@@ -1,10 +1,13 @@
 //! What may stand on the command line.
 
+mod tenant;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+pub use self::tenant::{Tenant, TenantHost, TenantList, TenantName, TenantPurge};
 use super::cert::change::Reason;
 use super::cert::check::Threshold;
 use super::cert::export::Part;
@@ -51,6 +54,9 @@ pub enum Verb {
     /// List the DNS providers, try the configured one, remove what is left in DNS
     #[command(subcommand)]
     Dns(Dns),
+    /// Ask the running proxy about tenants
+    #[command(subcommand)]
+    Tenant(Tenant),
     /// Serve a sample app on this machine with a certificate made here
     Demo(Demo),
     /// Print the version

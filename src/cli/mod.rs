@@ -13,6 +13,7 @@ pub mod demo;
 mod dns;
 pub mod persist;
 pub mod run;
+mod tenant;
 
 use std::error::Error;
 use std::fmt::Display;
@@ -59,6 +60,7 @@ pub fn run(args: Args) -> Exit {
         Verb::Cert(verb) => certs::run(&verb),
         Verb::Account(verb) => account::run(&verb),
         Verb::Dns(verb) => dns::run(&verb),
+        Verb::Tenant(verb) => tenant::run(&verb),
         Verb::Demo(options) => demo::start::demo(&options),
         Verb::Version => {
             say(concat!("portico ", env!("CARGO_PKG_VERSION")));

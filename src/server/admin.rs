@@ -6,16 +6,20 @@
 //! | `/readyz` | 200, or 503 with reasons |
 //! | `/metrics` | Prometheus' text format |
 //! | `/status` | JSON for people and `portico status` |
+//! | `/tenants…` | see [`tenants`] |
 //!
-//! It only reads: nothing can be changed here, and no secret is shown. It listens on loopback (the configuration sees to
+//! It reads, and no secret is shown; all that can be done is to have tenants asked for anew. It listens on loopback (the configuration sees to
 //! it) or on a Unix socket for owner and group. What it shows comes from an [`AdminSource`]; it runs on the control
 //! plane, one exchange per connection, under a deadline, and never touches a worker.
 
 mod listener;
+pub mod tenants;
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::io;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +39,7 @@ use tokio_util::task::TaskTracker;
 
 use self::listener::{Accept, Socket};
 pub use self::listener::{AdminListener, BindError};
+pub use self::tenants::Question;
 
 /// From accept to the end of the answer.
 const EXCHANGE: Duration = Duration::from_secs(10);
@@ -56,7 +61,12 @@ pub trait AdminSource: Send + Sync {
     fn status(&self) -> Value;
     /// The answer to `/metrics`, in Prometheus' text format 0.0.4.
     fn metrics(&self) -> String;
+    /// The answer to a question about tenants. Bounded in time by the source.
+    fn tenants(&self, question: Question) -> Told;
 }
+
+/// A status and JSON, when they are known.
+pub type Told = Pin<Box<dyn Future<Output = (StatusCode, Value)> + Send>>;
 
 /// Answers until `shutdown`. Connections run as tasks of `tasks`; after `shutdown` they end within seconds.
 ///
@@ -108,8 +118,18 @@ async fn connection<S>(stream: S, answers: Answers, shutdown: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service =
-        service_fn(|request| std::future::ready(Ok::<_, Infallible>(answers.to(&request))));
+    let service = service_fn(|request| {
+        let answer = answers.to(&request);
+        async move {
+            Ok::<_, Infallible>(match answer {
+                Ok(answer) => answer,
+                Err(told) => {
+                    let (status, value) = told.await;
+                    json_response(status, &value)
+                }
+            })
+        }
+    });
     let exchange = async {
         let mut connection = std::pin::pin!(
             http1::Builder::new()
@@ -139,13 +159,24 @@ struct Answers {
 }
 
 impl Answers {
-    fn to<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+    /// The answer, or where it comes from.
+    fn to<B>(&self, request: &Request<B>) -> Result<Response<Full<Bytes>>, Told> {
         if self.over_tcp && !names_this_host(request) {
-            return error(
+            return Ok(error(
                 StatusCode::MISDIRECTED_REQUEST,
                 "the host has to be an address or localhost",
-            );
+            ));
         }
+        if request.uri().path().starts_with("/tenants") {
+            return match tenants::question(request) {
+                Ok(question) => Err(self.source.tenants(question)),
+                Err((status, text)) => Ok(error(status, text)),
+            };
+        }
+        Ok(self.at_once(request))
+    }
+
+    fn at_once<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         let answer: fn(&Self) -> Response<Full<Bytes>> = match request.uri().path() {
             "/livez" => |_| json_response(StatusCode::OK, &json!({ "live": true })),
             "/readyz" => |this| match this.source.ready() {

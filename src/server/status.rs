@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::{Value, json};
 
 use super::Bound;
-use super::admin::AdminSource;
+use super::admin::{AdminSource, Question, Told};
 use super::certs::{self, Faults};
 use super::control::Outcome;
 use super::renewals::Renewals;
-use super::upstreams;
+use super::{tenants, upstreams};
 use crate::cert::live::Live;
 use crate::clock::UnixTime;
 use crate::config::Config;
@@ -227,9 +227,18 @@ impl AdminSource for Status {
             "certificates": self.certificates(),
             "acme": self.acme(),
             "upstreams": upstreams::status(&snapshot),
-            "tenants": { "source": directory.source(), "count": directory.len() },
+            "tenants": {
+                "source": directory.source(),
+                "count": directory.len(),
+                "trouble": directory.trouble(),
+            },
             "last_reload": *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner),
         })
+    }
+
+    fn tenants(&self, question: Question) -> Told {
+        let (current, live) = (Arc::clone(&self.current), Arc::clone(&self.live));
+        Box::pin(tenants::answer(question, current, live))
     }
 
     fn metrics(&self) -> String {
@@ -260,6 +269,7 @@ impl AdminSource for Status {
                 reloads_ok: self.reloads_ok.load(Relaxed),
                 reloads_failed: self.reloads_failed.load(Relaxed),
                 tenants: self.current.load().resolver.directory().len(),
+                tenants_trouble: self.current.load().resolver.directory().trouble().is_some(),
                 tenants_ok: self.tenants_ok.load(Relaxed),
                 tenants_failed: self.tenants_failed.load(Relaxed),
                 access_log_lost: self.access_log.lost(),

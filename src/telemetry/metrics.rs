@@ -55,6 +55,8 @@ pub struct Facts<'a> {
     pub reloads_failed: u64,
     /// Tenants of the directory, if they are counted.
     pub tenants: Option<usize>,
+    /// Whether a source of tenants does not answer.
+    pub tenants_trouble: bool,
     /// Changed lists of tenants that took effect.
     pub tenants_ok: u64,
     /// Changed lists of tenants that changed nothing because something was wrong.
@@ -272,6 +274,12 @@ impl Facts<'_> {
                 tenants as u64,
             );
         }
+        text.plain(
+            "portico_tenants_degraded",
+            Kind::Gauge,
+            "1 while a source of tenants does not answer and known tenants are served as they were.",
+            u64::from(self.tenants_trouble),
+        );
         let name = "portico_tenants_reloads_total";
         text.family(
             name,

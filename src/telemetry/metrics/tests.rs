@@ -82,6 +82,7 @@ fn facts<'a>(engine: &'a EngineFacts, upstream: &'a UpstreamFacts) -> Facts<'a> 
         reloads_ok: 2,
         reloads_failed: 1,
         tenants: Some(7),
+        tenants_trouble: true,
         tenants_ok: 3,
         tenants_failed: 1,
         access_log_lost: 5,
@@ -235,6 +236,7 @@ fn every_series_is_there_from_the_start() {
     assert_eq!(samples["portico_build_info{version=\"1.2.3\"}"], 1.0);
     assert_eq!(samples["portico_tenants_reloads_total{result=\"ok\"}"], 3.0);
     assert_eq!(samples["portico_tenants"], 7.0);
+    assert_eq!(samples["portico_tenants_degraded"], 1.0);
     assert_eq!(
         samples["portico_config_reloads_total{result=\"failed\"}"],
         1.0

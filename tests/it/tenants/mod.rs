@@ -2,5 +2,7 @@
 
 mod ask_app;
 mod http_source;
+mod http_source_trouble;
 mod long_list;
 mod resolution;
+mod tool;

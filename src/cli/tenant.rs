@@ -1,0 +1,263 @@
+//! `portico tenant …`: what the running proxy knows of tenants, for people and, with `--json`, for programs.
+//!
+//! Sources are the app's: nothing here changes a tenant. `suspend` and `resume` say where that is done.
+
+mod ask;
+
+use serde_json::Value;
+
+use self::ask::{AskError, Method, ask};
+use super::args::{ConfigFile, Tenant, TenantName};
+use super::{Exit, complain, load, say};
+use crate::config::TenantSource;
+
+/// Runs a verb.
+pub(super) fn run(verb: &Tenant) -> Exit {
+    match verb {
+        Tenant::Explain(options) => {
+            let path = format!("/tenants/explain?host={}", options.host);
+            told(&options.file, options.json, Method::Get, &path, explained)
+        }
+        Tenant::List(options) => {
+            let path = format!("/tenants?limit={}", options.limit);
+            told(&options.file, options.json, Method::Get, &path, listed)
+        }
+        Tenant::Show(options) => {
+            let path = show_path(&options.name);
+            told(&options.file, options.json, Method::Get, &path, shown)
+        }
+        Tenant::Purge(options) => {
+            let which = match &options.host {
+                Some(host) => format!("host={host}"),
+                None => "all=true".to_owned(),
+            };
+            let path = format!("/tenants/purge?{which}");
+            told(&options.file, options.json, Method::Post, &path, purged)
+        }
+        Tenant::Suspend(options) => change(options, "suspended"),
+        Tenant::Resume(options) => change(options, "active"),
+    }
+}
+
+/// Asks, and prints the answer as JSON or by `print`.
+fn told(
+    file: &ConfigFile,
+    as_json: bool,
+    method: Method,
+    path: &str,
+    print: fn(&Value) -> String,
+) -> Exit {
+    let config = match load(file) {
+        Ok(config) => config,
+        Err(exit) => return exit,
+    };
+    match ask(&config.listen.admin, method, path) {
+        Ok(answer) => {
+            say(if as_json {
+                format!("{answer:#}")
+            } else {
+                print(&answer)
+            });
+            Exit::Done
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &AskError) -> Exit {
+    complain(error);
+    match error {
+        AskError::Off | AskError::Refused(_) => Exit::Blocked,
+        AskError::NoAnswer { .. } => Exit::Failed,
+    }
+}
+
+fn show_path(name: &str) -> String {
+    let escaped: String = name
+        .bytes()
+        .map(|byte| match byte {
+            byte if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
+                char::from(byte).to_string()
+            }
+            byte => format!("%{byte:02X}"),
+        })
+        .collect();
+    format!("/tenants/show?name={escaped}")
+}
+
+/// Where the tenant's state is set. The tenant has to be there, so that nobody changes a row for a typing error.
+fn change(options: &TenantName, state: &str) -> Exit {
+    let config = match load(&options.file) {
+        Ok(config) => config,
+        Err(exit) => return exit,
+    };
+    let answer = match ask(&config.listen.admin, Method::Get, &show_path(&options.name)) {
+        Ok(answer) => answer,
+        Err(error) => return failed(&error),
+    };
+    let id = text(&answer, "id");
+    let ways: Vec<String> = config
+        .tenants
+        .sources
+        .iter()
+        .map(|source| way(source, &id, state))
+        .collect();
+    if options.json {
+        let answer = serde_json::json!({ "changed": false, "id": id, "state": text(&answer, "state"), "how": ways });
+        say(format!("{answer:#}"));
+    } else {
+        let now = text(&answer, "state");
+        complain(format!(
+            "tenant `{id}` is {now}; Portico only reads its sources\n  hint: {}",
+            ways.join("\n  hint: ")
+        ));
+    }
+    Exit::Blocked
+}
+
+fn way(source: &TenantSource, id: &str, state: &str) -> String {
+    match source {
+        TenantSource::Pattern => {
+            "`pattern` takes every label and knows no states: list tenants in a `file`, or let the app be asked".to_owned()
+        }
+        TenantSource::File(path) => format!(
+            "set `state = \"{state}\"` for `id = \"{id}\"` in {}; it is taken within a second",
+            path.display()
+        ),
+        TenantSource::Http(asked) => format!(
+            "let {} answer `\"state\": \"{state}\"` for it; it is taken within {}, or at once after `portico tenant purge`",
+            asked.url.authority().map_or("the app", |authority| authority.as_str()),
+            crate::units::format_duration(asked.lookup.positive_ttl)
+        ),
+    }
+}
+
+fn text(value: &Value, key: &str) -> String {
+    match value.get(key) {
+        None | Some(Value::Null) => "-".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}
+
+fn explained(answer: &Value) -> String {
+    let part = |key: &str| answer.get(key).unwrap_or(&Value::Null);
+    let (cache, tenant, certificate) = (part("cache"), part("tenant"), part("certificate"));
+    let cached = match text(cache, "state").as_str() {
+        "listed" => "in memory, whole".to_owned(),
+        "fresh" => format!("asked {} s ago, fresh", text(cache, "age_seconds")),
+        "stale" => format!(
+            "asked {} s ago, to be asked again",
+            text(cache, "age_seconds")
+        ),
+        "nobody" => "asked lately: nobody's".to_owned(),
+        _ => "not known before this question".to_owned(),
+    };
+    let mut lines = vec![
+        ("host", text(answer, "host")),
+        ("source", format!("{}: {cached}", text(answer, "source"))),
+    ];
+    if !part("trouble").is_null() {
+        lines.push(("trouble", text(answer, "trouble")));
+    }
+    lines.push((
+        "tenant",
+        if tenant.is_null() {
+            "none".to_owned()
+        } else {
+            format!("{} ({})", text(tenant, "id"), text(tenant, "state"))
+        },
+    ));
+    lines.push((
+        "pool",
+        match tenant.get("pool") {
+            Some(Value::String(pool)) => pool.clone(),
+            _ => "the default".to_owned(),
+        },
+    ));
+    lines.push((
+        "certificate",
+        if certificate.is_null() {
+            "none".to_owned()
+        } else {
+            format!(
+                "{}, valid until {}, serial {}",
+                text(certificate, "lineage"),
+                text(certificate, "not_after"),
+                text(certificate, "serial")
+            )
+        },
+    ));
+    for listener in ["https", "http"] {
+        let answer = part(listener);
+        lines.push((
+            listener,
+            match answer.get("status") {
+                Some(Value::Number(status)) => format!("{status} {}", text(answer, "reason")),
+                _ => text(answer, "reason"),
+            },
+        ));
+    }
+    table(&lines)
+}
+
+fn listed(answer: &Value) -> String {
+    let hosts = answer.get("hosts").and_then(Value::as_array);
+    let mut lines: Vec<String> = hosts
+        .into_iter()
+        .flatten()
+        .map(|row| {
+            format!(
+                "{}  {}  {}",
+                text(row, "host"),
+                text(row, "id"),
+                text(row, "state")
+            )
+        })
+        .collect();
+    lines.sort();
+    let source = text(answer, "source");
+    lines.push(match (answer.get("more"), lines.len()) {
+        (Some(Value::Bool(true)), _) => "… and more: see `--limit`".to_owned(),
+        (_, 0) => format!("the source `{source}` has no hosts in memory"),
+        (_, count) => format!("{count} hosts in memory, source `{source}`"),
+    });
+    lines.join("\n")
+}
+
+fn shown(answer: &Value) -> String {
+    let columns = answer.as_object().into_iter().flatten();
+    let lines: Vec<(&str, String)> = columns
+        .filter(|(_, value)| {
+            !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty())
+        })
+        .map(|(key, value)| {
+            let value = match value {
+                Value::String(text) => text.clone(),
+                Value::Array(list) => {
+                    let items: Vec<&str> = list.iter().filter_map(Value::as_str).collect();
+                    items.join(" ")
+                }
+                other => other.to_string(),
+            };
+            (key.as_str(), value)
+        })
+        .collect();
+    table(&lines)
+}
+
+fn purged(answer: &Value) -> String {
+    match text(answer, "purged").as_str() {
+        "all" => "forgotten: each host is asked for again at its next request".to_owned(),
+        host => format!("forgotten: {host} is asked for again at its next request"),
+    }
+}
+
+fn table(lines: &[(&str, String)]) -> String {
+    let width = lines.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
+    let lines: Vec<String> = lines
+        .iter()
+        .map(|(key, value)| format!("{key:width$}  {value}"))
+        .collect();
+    lines.join("\n")
+}
