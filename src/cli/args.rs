@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-pub use self::tenant::{Tenant, TenantHost, TenantList, TenantName, TenantPurge};
+pub use self::tenant::{
+    Tenant, TenantHost, TenantList, TenantName, TenantPurge, TenantResync, TenantSql,
+};
 use super::cert::change::Reason;
 use super::cert::check::Threshold;
 use super::cert::export::Part;
@@ -54,7 +56,7 @@ pub enum Verb {
     /// List the DNS providers, try the configured one, remove what is left in DNS
     #[command(subcommand)]
     Dns(Dns),
-    /// Ask the running proxy about tenants
+    /// Tenants: what the running proxy knows, and what a database has to be told
     #[command(subcommand)]
     Tenant(Tenant),
     /// Serve a sample app on this machine with a certificate made here

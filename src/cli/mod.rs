@@ -4,6 +4,7 @@
 //! standard error with a `hint:` where there is one.
 
 mod account;
+mod admin;
 pub mod args;
 pub mod cert;
 mod certs;

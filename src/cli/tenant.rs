@@ -1,14 +1,16 @@
 //! `portico tenant …`: what the running proxy knows of tenants, for people and, with `--json`, for programs.
 //!
-//! Sources are the app's: nothing here changes a tenant. `suspend` and `resume` say where that is done.
+//! Sources are the app's: nothing here changes a tenant. `suspend` and `resume` say where that is done, `sql` what a database has
+//! to be told.
 
 mod ask;
+mod sql;
 
 use serde_json::Value;
 
 use self::ask::{AskError, Method, ask};
-use super::args::{ConfigFile, Tenant, TenantName};
-use super::{Exit, complain, load, say};
+use super::args::{ConfigFile, Tenant, TenantName, TenantResync};
+use super::{Exit, admin, complain, load, say};
 use crate::config::TenantSource;
 
 /// Runs a verb.
@@ -34,8 +36,38 @@ pub(super) fn run(verb: &Tenant) -> Exit {
             let path = format!("/tenants/purge?{which}");
             told(&options.file, options.json, Method::Post, &path, purged)
         }
+        Tenant::Sql(options) => sql::sql(options),
+        Tenant::Resync(options) => resync(options),
         Tenant::Suspend(options) => change(options, "suspended"),
         Tenant::Resume(options) => change(options, "active"),
+    }
+}
+
+fn resync(options: &TenantResync) -> Exit {
+    let config = match load(&options.file) {
+        Ok(config) => config,
+        Err(exit) => return exit,
+    };
+    let target = if options.force {
+        "/tenants/resync?force=1"
+    } else {
+        "/tenants/resync"
+    };
+    match admin::post(&config.listen.admin, target) {
+        Ok((202, _)) => {
+            say("the proxy compares its tenants with the database now");
+            Exit::Done
+        }
+        Ok((_, answer)) => {
+            complain(format!("the proxy says no: {}", answer.trim()));
+            Exit::Failed
+        }
+        Err(error) => {
+            complain(format!(
+                "no answer from the proxy: {error}\n  hint: is it running, with this `listen.admin`?"
+            ));
+            Exit::Failed
+        }
     }
 }
 
@@ -124,6 +156,12 @@ fn way(source: &TenantSource, id: &str, state: &str) -> String {
             "set `state = \"{state}\"` for `id = \"{id}\"` in {}; it is taken within a second",
             path.display()
         ),
+        TenantSource::Postgres(settings) => match &settings.state_sql {
+            Some(sql) => format!(
+                "in the database, change the row of id {id} so that `state_sql` gives '{state}': {sql}"
+            ),
+            None => "in the database; but without `tenants.postgres.state_sql` every tenant is active".to_owned(),
+        },
         TenantSource::Http(asked) => format!(
             "let {} answer `\"state\": \"{state}\"` for it; it is taken within {}, or at once after `portico tenant purge`",
             asked.url.authority().map_or("the app", |authority| authority.as_str()),

@@ -2,6 +2,7 @@
 
 mod http;
 mod lookup;
+mod postgres;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,6 +14,8 @@ pub use self::lookup::Lookup;
 use super::problem::Flaw;
 use super::reader::Reader;
 use crate::host::Host;
+
+pub use self::postgres::{CHANNEL, Postgres, Preset, TableName};
 
 /// Tenant resolution settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +43,8 @@ pub enum TenantSource {
     /// `"file"`: the tenants that a TOML, JSON or CSV file lists (`file = "/etc/portico/tenants.toml"`); read again when it
     /// changes.
     File(PathBuf),
+    /// `"postgres"`: the tenants in the app's database (`[tenants.postgres]`), told of changes as they are made.
+    Postgres(Box<Postgres>),
     /// `"http"`: an address is asked for each host.
     Http(Box<HttpAsk>),
 }
@@ -124,12 +129,14 @@ const LONGEST_TENANT: usize = 128;
 enum SourceName {
     Pattern,
     File,
+    Postgres,
     Http,
 }
 
 const SOURCES: &[(&str, SourceName)] = &[
     ("pattern", SourceName::Pattern),
     ("file", SourceName::File),
+    ("postgres", SourceName::Postgres),
     ("http", SourceName::Http),
 ];
 const WWW: &[(&str, Www)] = &[
@@ -154,7 +161,7 @@ impl Tenants {
             &mut names,
             SOURCES,
             "Where tenants are looked up, or a list to ask in turn: `pattern` takes every well-formed label, `file` those that \
-             `file` lists, `http` those that the app knows, asked host by host (`[tenants.http]`)",
+             `file` lists, `postgres` those in a database, `http` those that the app knows, asked host by host",
         );
         let file = section.maybe_path(
             "file",
@@ -204,6 +211,7 @@ impl Tenants {
                 "remove it: the source lists every tenant there is",
             );
         }
+        let postgres = Postgres::read(reader, names.contains(&SourceName::Postgres));
         let http = HttpAsk::read(reader, clear && names.contains(&SourceName::Http));
         if clear {
             tenants.sources = names
@@ -211,6 +219,9 @@ impl Tenants {
                 .filter_map(|name| match name {
                     SourceName::Pattern => Some(TenantSource::Pattern),
                     SourceName::File => file.clone().map(TenantSource::File),
+                    SourceName::Postgres => {
+                        postgres.clone().map(Box::new).map(TenantSource::Postgres)
+                    }
                     SourceName::Http => http.clone().map(Box::new).map(TenantSource::Http),
                 })
                 .collect();

@@ -300,7 +300,7 @@ fn tenant_file(config: &Config) -> Option<&Path> {
         .iter()
         .find_map(|source| match source {
             TenantSource::File(path) => Some(path.as_path()),
-            TenantSource::Pattern | TenantSource::Http(_) => None,
+            TenantSource::Pattern | TenantSource::Postgres(_) | TenantSource::Http(_) => None,
         })
 }
 

@@ -111,7 +111,7 @@ fn purge(host: Option<&Host>, snapshot: &Snapshot) -> (StatusCode, Value) {
         return (StatusCode::OK, json!({ "purged": what }));
     }
     let error = format!(
-        "the source `{}` is held in memory whole: there are no answers to forget",
+        "the source `{}` is held in memory whole: there are no answers to forget (`portico tenant resync` compares a database)",
         directory.source()
     );
     (StatusCode::CONFLICT, json!({ "error": error }))

@@ -27,12 +27,12 @@ use tokio::time::Instant;
 
 use self::budget::Budget;
 use self::cache::{Cache, Joined, Peek};
-use self::task::{Health, Job};
+use self::task::{Answers, Job};
 use super::Opened;
 use crate::config::Lookup as Settings;
 use crate::host::Host;
 use crate::tenant::Tenant;
-use crate::tenant::directory::{Answer, Asking, Directory, Kept};
+use crate::tenant::directory::{Answer, Asking, Directory, Health, Kept};
 use crate::tenant::row::Row;
 
 /// Questions that wait for the task; more are not asked.
@@ -120,7 +120,7 @@ pub struct Lookup {
     name: &'static str,
     cache: Arc<Cache>,
     budget: Budget,
-    health: Arc<Health>,
+    answers: Arc<Answers>,
     jobs: mpsc::Sender<Job>,
 }
 
@@ -135,7 +135,7 @@ impl Lookup {
             name,
             cache: Arc::new(Cache::new(settings.clone())),
             budget: Budget::new(settings.lookup_qps, Instant::now()),
-            health: Arc::new(Health::new(name)),
+            answers: Arc::new(Answers::new(name)),
             jobs,
         };
         let task = task::run(Arc::new(source), queue, settings.timeout);
@@ -155,12 +155,12 @@ impl Lookup {
             (Joined::Known(answer), _) => Ok(answer),
             (Joined::Waits(answer), _) => Err(answer),
             (Joined::Refused(left), _) => {
-                self.health.refused();
+                self.answers.refused();
                 Ok(left)
             }
             (Joined::Starts(started), place) => {
                 let answer = started.waits.clone();
-                let job = Job::new(*started, Arc::clone(&self.cache), Arc::clone(&self.health));
+                let job = Job::new(*started, Arc::clone(&self.cache), Arc::clone(&self.answers));
                 if let Some(place) = place {
                     place.send(job);
                 }
@@ -215,7 +215,11 @@ impl Directory for Lookup {
     }
 
     fn trouble(&self) -> Option<String> {
-        self.health.trouble()
+        self.answers.trouble()
+    }
+
+    fn health(&self) -> Vec<Health> {
+        vec![self.answers.health()]
     }
 
     fn forget(&self, host: Option<&Host>) -> bool {

@@ -7,6 +7,9 @@
 
 mod http;
 pub mod lookup;
+pub mod postgres;
+pub mod rows;
+pub mod saved;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -30,6 +33,9 @@ pub enum SourceError {
     /// The tenant file.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The database.
+    #[error(transparent)]
+    Postgres(#[from] postgres::DsnError),
     /// The address that is asked.
     #[error(transparent)]
     Http(#[from] HttpError),
@@ -194,6 +200,7 @@ fn open(source: &TenantSource, place: &Place<'_>) -> Result<Opened, SourceError>
             directory: Arc::new(FileDirectory::load(path, place.bases)?),
             task: None,
         },
+        TenantSource::Postgres(settings) => postgres::open(settings, place)?,
         TenantSource::Http(ask) => lookup::open("http", &ask.lookup, Http::new(ask, place.bases)?),
     })
 }

@@ -8,6 +8,7 @@
 //! always consistent with itself.
 
 mod certs;
+mod directory;
 mod shard;
 mod text;
 mod upstream;
@@ -15,6 +16,7 @@ mod upstream;
 use std::sync::Arc;
 
 pub use self::certs::{CertificateFacts, EngineFacts, RenewalFacts};
+pub use self::directory::DirectoryFacts;
 use self::shard::{BUCKETS, CLASSES, Cells, Counter, Histogram, Row};
 pub use self::shard::{Shard, UpstreamCost};
 use self::text::{Kind, Text};
@@ -55,12 +57,12 @@ pub struct Facts<'a> {
     pub reloads_failed: u64,
     /// Tenants of the directory, if they are counted.
     pub tenants: Option<usize>,
-    /// Whether a source of tenants does not answer.
-    pub tenants_trouble: bool,
     /// Changed lists of tenants that took effect.
     pub tenants_ok: u64,
     /// Changed lists of tenants that changed nothing because something was wrong.
     pub tenants_failed: u64,
+    /// The sources of tenants that keep themselves true.
+    pub directories: &'a [DirectoryFacts],
     /// Records of the access log that could not be written.
     pub access_log_lost: u64,
     /// The certificates in service.
@@ -274,12 +276,6 @@ impl Facts<'_> {
                 tenants as u64,
             );
         }
-        text.plain(
-            "portico_tenants_degraded",
-            Kind::Gauge,
-            "1 while a source of tenants does not answer and known tenants are served as they were.",
-            u64::from(self.tenants_trouble),
-        );
         let name = "portico_tenants_reloads_total";
         text.family(
             name,
@@ -288,6 +284,7 @@ impl Facts<'_> {
         );
         text.sample(name, &[("result", "ok")], self.tenants_ok);
         text.sample(name, &[("result", "failed")], self.tenants_failed);
+        directory::render(text, self.directories);
         certs::render_served(text, &self.engine.node, self.certificates);
         certs::render_engine(text, self.engine, self.certificates);
         self.upstream.render(text);

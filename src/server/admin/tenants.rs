@@ -9,15 +9,14 @@
 //! | `POST /tenants/purge?all=true` | the same for all hosts |
 //!
 //! A web page in a browser on this host may send a POST anywhere. It cannot send a header of our own without asking first
-//! (which nobody answers here), and it says where it comes from. So a POST takes [`HEADER`] and no `Origin`.
+//! (which nobody answers here), and it says where it comes from. So a POST takes [`COMMAND`] and no `Origin`.
 
-use http::header::{HeaderName, ORIGIN};
+use http::header::{HeaderMap, HeaderName, ORIGIN};
 use http::{Method, Request, StatusCode};
 
+use super::COMMAND;
 use crate::host::Host;
 
-/// What a POST has to carry, with any value.
-pub const HEADER: HeaderName = HeaderName::from_static("x-portico-admin");
 /// Fetch metadata: only browsers send it.
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -88,18 +87,22 @@ pub(super) fn question<B>(request: &Request<B>) -> Result<Question, Refusal> {
             "POST to purge, GET for all else",
         ));
     }
-    let headers = request.headers();
-    if purge
-        && (!headers.contains_key(HEADER)
-            || headers.contains_key(ORIGIN)
-            || headers.contains_key(FETCH_SITE))
-    {
-        return Err((
-            StatusCode::FORBIDDEN,
-            "not for browsers: send `X-Portico-Admin: 1`",
-        ));
+    if purge {
+        refuse_browsers(request.headers())?;
     }
     Ok(question)
+}
+
+/// Lets a command of a tool pass.
+pub(super) fn refuse_browsers(headers: &HeaderMap) -> Result<(), Refusal> {
+    let from_browser = headers.contains_key(ORIGIN) || headers.contains_key(FETCH_SITE);
+    if headers.contains_key(COMMAND) && !from_browser {
+        return Ok(());
+    }
+    Err((
+        StatusCode::FORBIDDEN,
+        "for tools, not for browsers: the header portico-command is missing, or there is an origin",
+    ))
 }
 
 /// Takes percent-encoding off (RFC 3986 §2.1).
@@ -134,7 +137,7 @@ mod tests {
     #[test]
     fn questions_are_read_and_only_a_tool_may_purge() {
         let host = Host::parse("acme.example.com").unwrap();
-        let ours = ("X-Portico-Admin", "1");
+        let ours = ("Portico-Command", "1");
         for (method, target, headers, expected) in [
             ("GET", "/tenants", &[][..], Ok(Question::List(100))),
             ("GET", "/tenants?limit=7", &[], Ok(Question::List(7))),

@@ -17,6 +17,7 @@ use crate::config::AdminAddress;
 #[derive(Default)]
 struct Source {
     draining: AtomicBool,
+    forced: AtomicBool,
 }
 
 impl AdminSource for Source {
@@ -29,10 +30,14 @@ impl AdminSource for Source {
     fn status(&self) -> Value {
         json!({ "version": "1.2.3" })
     }
+    fn resync(&self, force: bool) -> bool {
+        self.forced.store(force, Ordering::Relaxed);
+        true
+    }
     fn metrics(&self) -> String {
         "portico_ready 1\n".to_owned()
     }
-    fn tenants(&self, question: Question) -> Told {
+    fn about_tenants(&self, question: Question) -> Told {
         let asked = format!("{question:?}");
         Box::pin(async move { (StatusCode::OK, json!({ "asked": asked })) })
     }
@@ -113,13 +118,13 @@ async fn tenants_are_told_and_a_web_page_cannot_purge() {
     let purge =
         |headers: &str| format!("POST /tenants/purge?all=true HTTP/1.1\r\n{headers}\r\n\r\n");
     for (headers, status) in [
-        ("Host: localhost\r\nX-Portico-Admin: 1", 200),
+        ("Host: localhost\r\nPortico-Command: 1", 200),
         ("Host: localhost", 403),
         (
-            "Host: localhost\r\nX-Portico-Admin: 1\r\nOrigin: http://localhost",
+            "Host: localhost\r\nPortico-Command: 1\r\nOrigin: http://localhost",
             403,
         ),
-        ("Host: rebound.example\r\nX-Portico-Admin: 1", 421),
+        ("Host: rebound.example\r\nPortico-Command: 1", 421),
     ] {
         let (answered, head, _) = admin.send(&purge(headers)).await;
         assert_eq!(answered, status, "{headers}");
@@ -127,7 +132,7 @@ async fn tenants_are_told_and_a_web_page_cannot_purge() {
     }
     // What a browser asks first for a header of ours.
     let preflight = "OPTIONS /tenants/purge?all=true HTTP/1.1\r\nHost: localhost\r\nOrigin: http://a.test\r\n\
-        Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: x-portico-admin\r\n\r\n";
+        Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: portico-command\r\n\r\n";
     let (status, head, _) = admin.send(preflight).await;
     assert_eq!(status, 405);
     assert!(!head.contains("access-control"), "{head}");
@@ -216,6 +221,40 @@ async fn nothing_but_get_and_head() {
         );
         assert!(head.contains("allow: get, head"), "{head}");
     }
+    admin.stop().await;
+}
+
+#[tokio::test]
+async fn a_command_needs_its_header_which_no_foreign_page_can_send() {
+    let admin = Admin::start();
+    for (target, header, status, forced) in [
+        (
+            "/tenants/resync?force=1",
+            "Origin: https://evil.example",
+            403,
+            false,
+        ),
+        (
+            "/tenants/resync?force=2",
+            "Portico-Command: resync",
+            400,
+            false,
+        ),
+        ("/tenants/resync", "Portico-Command: resync", 202, false),
+        (
+            "/tenants/resync?force=1",
+            "Portico-Command: resync",
+            202,
+            true,
+        ),
+    ] {
+        let request = format!(
+            "POST {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n{header}\r\nContent-Length: 0\r\n\r\n"
+        );
+        assert_eq!(admin.send(&request).await.0, status, "{target} {header}");
+        assert_eq!(admin.source.forced.load(Ordering::Relaxed), forced);
+    }
+    assert_eq!(admin.get("/tenants/resync").await.0, 404);
     admin.stop().await;
 }
 

@@ -12,23 +12,29 @@ use tokio::time::{Instant, timeout};
 
 use super::cache::{Cache, Started};
 use super::{Reply, Source};
+use crate::tenant::directory::Health;
 
 /// Questions under way at a time.
 const AT_ONCE: usize = 32;
 
 /// Whether the source answers.
 #[derive(Debug)]
-pub(super) struct Health {
+pub(super) struct Answers {
     name: &'static str,
-    error: ArcSwapOption<String>,
+    /// What is wrong, and since when.
+    error: ArcSwapOption<(String, Instant)>,
+    answered: AtomicU64,
+    failed: AtomicU64,
     refused: AtomicU64,
 }
 
-impl Health {
+impl Answers {
     pub(super) fn new(name: &'static str) -> Self {
         Self {
             name,
             error: ArcSwapOption::empty(),
+            answered: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         }
     }
@@ -47,28 +53,47 @@ impl Health {
     }
 
     fn answered(&self) {
+        self.answered.fetch_add(1, Relaxed);
         if self.error.load().is_some() && self.error.swap(None).is_some() {
             tracing::info!(source = self.name, "the source of tenants answers again");
         }
     }
 
     fn failed(&self, error: impl Display) {
+        self.failed.fetch_add(1, Relaxed);
         let error = error.to_string();
-        if self.error.load().is_none() {
+        let before = self.error.load_full();
+        if before.is_none() {
             tracing::error!(
                 source = self.name,
                 "the source of tenants does not answer: {error}"
             );
         }
-        self.error.store(Some(Arc::new(error)));
+        let since = before.map_or_else(Instant::now, |before| before.1);
+        self.error.store(Some(Arc::new((error, since))));
     }
 
     pub(super) fn trouble(&self) -> Option<String> {
         let error = self.error.load_full()?;
         Some(format!(
-            "the source `{}` does not answer: {error}",
-            self.name
+            "the source `{}` does not answer: {}",
+            self.name, error.0
         ))
+    }
+
+    /// There is no list that could be known or not: it is as old as the trouble.
+    pub(super) fn health(&self) -> Health {
+        let error = self.error.load_full();
+        Health {
+            source: self.name,
+            up: error.is_none(),
+            age: Some(error.map_or(Duration::ZERO, |error| error.1.elapsed())),
+            loads: 0,
+            failures: self.failed.load(Relaxed),
+            refused: 0,
+            changes: self.answered.load(Relaxed),
+            bad_rows: 0,
+        }
     }
 }
 
@@ -76,16 +101,16 @@ impl Health {
 pub(super) struct Job {
     started: Started,
     cache: Arc<Cache>,
-    health: Arc<Health>,
+    answers: Arc<Answers>,
     told: bool,
 }
 
 impl Job {
-    pub(super) fn new(started: Started, cache: Arc<Cache>, health: Arc<Health>) -> Self {
+    pub(super) fn new(started: Started, cache: Arc<Cache>, answers: Arc<Answers>) -> Self {
         Self {
             started,
             cache,
-            health,
+            answers,
             told: false,
         }
     }
@@ -119,7 +144,7 @@ pub(super) async fn run<S: Source>(source: Arc<S>, mut queue: Receiver<Job>, lon
                 let Some(mut job) = job else { break };
                 // The source is slow, and who waits has waited long enough.
                 if job.started.since.elapsed() >= longest {
-                    job.health.failed("it is too slow for the questions that there are");
+                    job.answers.failed("it is too slow for the questions that there are");
                     job.tell(None);
                     continue;
                 }
@@ -135,16 +160,16 @@ async fn one<S: Source>(source: &S, mut job: Job, longest: Duration) {
     let asked = timeout(longest, source.ask(&job.started.host, job.started.tag())).await;
     let reply = match asked {
         Ok(Ok(reply)) => {
-            job.health.answered();
+            job.answers.answered();
             Some(reply)
         }
         Ok(Err(error)) => {
-            job.health.failed(error);
+            job.answers.failed(error);
             None
         }
         Err(_elapsed) => {
             let longest = crate::units::format_duration(longest);
-            job.health
+            job.answers
                 .failed(format_args!("no answer within {longest}"));
             None
         }

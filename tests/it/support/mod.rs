@@ -25,6 +25,7 @@ pub(crate) mod knot;
 pub(crate) mod load;
 pub(crate) mod origin;
 pub(crate) mod pebble;
+pub(crate) mod pgbouncer;
 pub(crate) mod pki;
 pub(crate) mod port;
 pub(crate) mod portico;

@@ -13,6 +13,8 @@ use crate::support::pki::Ca;
 use crate::support::site::Site;
 use crate::support::wait;
 
+const UP: &str = "portico_directory_up{source=\"http\"}";
+
 fn tenants(site: &Site) -> Value {
     let (code, body) = site.portico.admin("/status");
     assert_eq!(code, 200);
@@ -36,7 +38,7 @@ async fn http_down_known_ok_unknown_503() {
     // Long after its time, over both protocols.
     wait::until_async("the source to be missed", async || {
         assert_eq!(outcome(&site, "acme.example.test").await, "200 app");
-        (site.portico.metric("portico_tenants_degraded") == 1.0).then_some(())
+        (site.portico.metric(UP) == 0.0).then_some(())
     })
     .await;
     for protocol in Protocol::BOTH {
@@ -58,7 +60,7 @@ async fn http_down_known_ok_unknown_503() {
     app.up();
     assert_eq!(outcome(&site, "globex.example.test").await, "200 app");
     assert_eq!(tenants(&site)["trouble"], Value::Null);
-    assert_eq!(site.portico.metric("portico_tenants_degraded"), 0.0);
+    assert_eq!(site.portico.metric(UP), 1.0);
     app.remove("acme.example.test");
     wait::until_async("the tenant to be gone", async || {
         (outcome(&site, "acme.example.test").await == "404 unknown-tenant").then_some(())
