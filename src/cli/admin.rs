@@ -1,4 +1,4 @@
-//! Commands to the running proxy, by its admin listener.
+//! Questions and commands to the running proxy, by its admin listener.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -10,32 +10,45 @@ use crate::server::admin::COMMAND;
 
 /// Longest wait for the connection, and for each piece of the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Longest answer that is read.
-const LONGEST: u64 = 64 << 10;
+/// Longest answer that is read: a list of 100,000 hosts.
+const LONGEST: u64 = 64 << 20;
+
+/// Asks; the status of the answer and its text.
+pub(super) fn get(address: &AdminAddress, target: &str) -> io::Result<(u16, String)> {
+    send(address, "GET", target)
+}
 
 /// Sends a command; the status of the answer and its text.
 pub(super) fn post(address: &AdminAddress, target: &str) -> io::Result<(u16, String)> {
+    send(address, "POST", target)
+}
+
+fn send(address: &AdminAddress, method: &str, target: &str) -> io::Result<(u16, String)> {
     match address {
         AdminAddress::Off => Err(io::Error::other("`listen.admin` is `off`")),
         AdminAddress::Tcp(address) => {
             let stream = TcpStream::connect_timeout(address, PATIENCE)?;
             stream.set_read_timeout(Some(PATIENCE))?;
             stream.set_write_timeout(Some(PATIENCE))?;
-            exchange(stream, target)
+            exchange(stream, method, target)
         }
         AdminAddress::Unix(path) => {
             let stream = UnixStream::connect(path)?;
             stream.set_read_timeout(Some(PATIENCE))?;
             stream.set_write_timeout(Some(PATIENCE))?;
-            exchange(stream, target)
+            exchange(stream, method, target)
         }
     }
 }
 
 /// One exchange: the listener ends the connection after it.
-fn exchange(mut stream: impl Read + Write, target: &str) -> io::Result<(u16, String)> {
+fn exchange(
+    mut stream: impl Read + Write,
+    method: &str,
+    target: &str,
+) -> io::Result<(u16, String)> {
     let head = format!(
-        "POST {target} HTTP/1.1\r\nHost: localhost\r\n{COMMAND}: 1\r\nContent-Length: 0\r\n\r\n"
+        "{method} {target} HTTP/1.1\r\nHost: localhost\r\n{COMMAND}: 1\r\nContent-Length: 0\r\n\r\n"
     );
     stream.write_all(head.as_bytes())?;
     let mut answer = String::new();

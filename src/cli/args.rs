@@ -1,14 +1,18 @@
 //! What may stand on the command line.
 
+mod tenant;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+pub use self::tenant::{
+    Tenant, TenantHost, TenantList, TenantName, TenantPurge, TenantResync, TenantSql,
+};
 use super::cert::change::Reason;
 use super::cert::check::Threshold;
 use super::cert::export::Part;
-use super::tenant::Tenant;
 use crate::host::Host;
 
 /// Where the configuration is if nothing else is said.
@@ -52,7 +56,7 @@ pub enum Verb {
     /// List the DNS providers, try the configured one, remove what is left in DNS
     #[command(subcommand)]
     Dns(Dns),
-    /// Tenants: what a database has to be told
+    /// Tenants: what the running proxy knows, and what a database has to be told
     #[command(subcommand)]
     Tenant(Tenant),
     /// Serve a sample app on this machine with a certificate made here

@@ -14,7 +14,7 @@ pub mod demo;
 mod dns;
 pub mod persist;
 pub mod run;
-pub mod tenant;
+mod tenant;
 
 use std::error::Error;
 use std::fmt::Display;

@@ -1,89 +1,50 @@
-//! `portico tenant`: what an operator does about tenants from the command line.
+//! `portico tenant …`: what the running proxy knows of tenants, for people and, with `--json`, for programs.
+//!
+//! Sources are the app's: nothing here changes a tenant. `suspend` and `resume` say where that is done, `sql` what a database has
+//! to be told.
 
-use std::io::{Write, stdout};
-use std::path::PathBuf;
+mod ask;
+mod sql;
 
-use clap::Subcommand;
+use serde_json::Value;
 
-use super::args::ConfigFile;
-use super::{Exit, admin, complain, say};
-use crate::config::{Config, Postgres, Preset, TableName, TenantSource};
-use crate::sources::postgres;
-
-/// What can be done about tenants.
-#[derive(Debug, Subcommand)]
-pub enum Tenant {
-    /// Print the SQL that makes a database tell Portico who its tenants are
-    ///
-    /// A role that may read the columns it needs and nothing else, and triggers that tell of changes. Run it in the app's
-    /// database with psql; it can be run again. With `--config`, tables and columns are those of `[tenants.postgres]`.
-    Sql(TenantSql),
-    /// Have the running proxy compare its tenants with the database now
-    ///
-    /// With `--force`, even if more than half of them would be gone: what it refuses by itself, since an empty table is more
-    /// often a mistake than the truth. It asks through `listen.admin`; `/status` says what has come of it.
-    Resync(TenantResync),
-}
-
-/// Options of `tenant resync`.
-#[derive(Debug, clap::Args)]
-pub struct TenantResync {
-    /// The configuration.
-    #[command(flatten)]
-    pub file: ConfigFile,
-    /// Also if more than half of the tenants would be gone
-    #[arg(long)]
-    pub force: bool,
-}
-
-/// Options of `tenant sql`.
-#[derive(Debug, clap::Args)]
-pub struct TenantSql {
-    /// Configuration file to take `[tenants.postgres]` from
-    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["preset", "domain_table", "tenant_table", "listen"])]
-    pub config: Option<PathBuf>,
-    /// Whose tables they are: django-tenants, django-tenant-schemas, rails or laravel-tenancy
-    #[arg(long, value_name = "NAME", value_parser = parse_preset, default_value = "django-tenants")]
-    pub preset: Preset,
-    /// The role that Portico connects as
-    #[arg(long, value_name = "NAME", default_value = "portico")]
-    pub role: String,
-    /// The table of hosts
-    #[arg(long, value_name = "SCHEMA.TABLE", value_parser = parse_table)]
-    pub domain_table: Option<TableName>,
-    /// The table of tenants
-    #[arg(long, value_name = "SCHEMA.TABLE", value_parser = parse_table)]
-    pub tenant_table: Option<TableName>,
-    /// The channel of the notifications
-    #[arg(long, value_name = "NAME", default_value = crate::config::CHANNEL)]
-    pub listen: String,
-    /// A further column that `state_sql` or `columns` use: `c.NAME` of the table of tenants, `d.NAME` of that of hosts
-    #[arg(long, value_name = "COLUMN")]
-    pub column: Vec<String>,
-}
-
-fn parse_preset(text: &str) -> Result<Preset, String> {
-    let found = Preset::NAMES.iter().find(|(name, _)| *name == text);
-    found.map(|(_, preset)| *preset).ok_or_else(|| {
-        let names: Vec<_> = Preset::NAMES.iter().map(|(name, _)| *name).collect();
-        format!("it is one of {}", names.join(", "))
-    })
-}
-
-fn parse_table(text: &str) -> Result<TableName, String> {
-    TableName::new(text).ok_or_else(|| "write SCHEMA.TABLE, without quotes".to_owned())
-}
+use self::ask::{AskError, Method, ask};
+use super::args::{ConfigFile, Tenant, TenantName, TenantResync};
+use super::{Exit, admin, complain, load, say};
+use crate::config::TenantSource;
 
 /// Runs a verb.
 pub(super) fn run(verb: &Tenant) -> Exit {
     match verb {
-        Tenant::Sql(options) => sql(options),
+        Tenant::Explain(options) => {
+            let path = format!("/tenants/explain?host={}", options.host);
+            told(&options.file, options.json, Method::Get, &path, explained)
+        }
+        Tenant::List(options) => {
+            let path = format!("/tenants?limit={}", options.limit);
+            told(&options.file, options.json, Method::Get, &path, listed)
+        }
+        Tenant::Show(options) => {
+            let path = show_path(&options.name);
+            told(&options.file, options.json, Method::Get, &path, shown)
+        }
+        Tenant::Purge(options) => {
+            let which = match &options.host {
+                Some(host) => format!("host={host}"),
+                None => "all=true".to_owned(),
+            };
+            let path = format!("/tenants/purge?{which}");
+            told(&options.file, options.json, Method::Post, &path, purged)
+        }
+        Tenant::Sql(options) => sql::sql(options),
         Tenant::Resync(options) => resync(options),
+        Tenant::Suspend(options) => change(options, "suspended"),
+        Tenant::Resume(options) => change(options, "active"),
     }
 }
 
 fn resync(options: &TenantResync) -> Exit {
-    let config = match super::load(&options.file) {
+    let config = match load(&options.file) {
         Ok(config) => config,
         Err(exit) => return exit,
     };
@@ -110,49 +71,231 @@ fn resync(options: &TenantResync) -> Exit {
     }
 }
 
-fn sql(options: &TenantSql) -> Exit {
-    let settings = match settings(options) {
-        Ok(settings) => settings,
+/// Asks, and prints the answer as JSON or by `print`.
+fn told(
+    file: &ConfigFile,
+    as_json: bool,
+    method: Method,
+    path: &str,
+    print: fn(&Value) -> String,
+) -> Exit {
+    let config = match load(file) {
+        Ok(config) => config,
         Err(exit) => return exit,
     };
-    let Some(script) = postgres::script(&settings, &options.role, &options.column) else {
-        complain(
-            "a query of your own may read any table\n  hint: grant its columns to the role, and let triggers call \
-             `pg_notify('portico_tenants', host)`, or `'*'` for everything; the scripts of the other presets show how",
-        );
-        return Exit::Blocked;
-    };
-    match stdout().write_all(script.as_bytes()) {
-        Ok(()) => Exit::Done,
-        Err(_nobody_reads) => Exit::Failed,
+    match ask(&config.listen.admin, method, path) {
+        Ok(answer) => {
+            say(if as_json {
+                format!("{answer:#}")
+            } else {
+                print(&answer)
+            });
+            Exit::Done
+        }
+        Err(error) => failed(&error),
     }
 }
 
-fn settings(options: &TenantSql) -> Result<Postgres, Exit> {
-    let Some(file) = &options.config else {
-        let mut settings = Postgres::of(options.preset);
-        settings.listen.clone_from(&options.listen);
-        if let Some(table) = &options.domain_table {
-            settings.domain_table = table.clone();
-        }
-        if let Some(table) = &options.tenant_table {
-            settings.tenant_table = table.clone();
-        }
-        return Ok(settings);
+fn failed(error: &AskError) -> Exit {
+    complain(error);
+    match error {
+        AskError::Off | AskError::Refused(_) => Exit::Blocked,
+        AskError::NoAnswer { .. } => Exit::Failed,
+    }
+}
+
+fn show_path(name: &str) -> String {
+    let escaped: String = name
+        .bytes()
+        .map(|byte| match byte {
+            byte if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
+                char::from(byte).to_string()
+            }
+            byte => format!("%{byte:02X}"),
+        })
+        .collect();
+    format!("/tenants/show?name={escaped}")
+}
+
+/// Where the tenant's state is set. The tenant has to be there, so that nobody changes a row for a typing error.
+fn change(options: &TenantName, state: &str) -> Exit {
+    let config = match load(&options.file) {
+        Ok(config) => config,
+        Err(exit) => return exit,
     };
-    let config: Config = super::load(&ConfigFile {
-        config: file.clone(),
-    })?;
-    let found = config
+    let answer = match ask(&config.listen.admin, Method::Get, &show_path(&options.name)) {
+        Ok(answer) => answer,
+        Err(error) => return failed(&error),
+    };
+    let id = text(&answer, "id");
+    let ways: Vec<String> = config
         .tenants
         .sources
         .iter()
-        .find_map(|source| match source {
-            TenantSource::Postgres(settings) => Some((**settings).clone()),
-            _ => None,
-        });
-    found.ok_or_else(|| {
-        complain("the configuration has no `source = \"postgres\"`\n  hint: name a `--preset` in its place");
-        Exit::Blocked
-    })
+        .map(|source| way(source, &id, state))
+        .collect();
+    if options.json {
+        let answer = serde_json::json!({ "changed": false, "id": id, "state": text(&answer, "state"), "how": ways });
+        say(format!("{answer:#}"));
+    } else {
+        let now = text(&answer, "state");
+        complain(format!(
+            "tenant `{id}` is {now}; Portico only reads its sources\n  hint: {}",
+            ways.join("\n  hint: ")
+        ));
+    }
+    Exit::Blocked
+}
+
+fn way(source: &TenantSource, id: &str, state: &str) -> String {
+    match source {
+        TenantSource::Pattern => {
+            "`pattern` takes every label and knows no states: list tenants in a `file`, or let the app be asked".to_owned()
+        }
+        TenantSource::File(path) => format!(
+            "set `state = \"{state}\"` for `id = \"{id}\"` in {}; it is taken within a second",
+            path.display()
+        ),
+        TenantSource::Postgres(settings) => match &settings.state_sql {
+            Some(sql) => format!(
+                "in the database, change the row of id {id} so that `state_sql` gives '{state}': {sql}"
+            ),
+            None => "in the database; but without `tenants.postgres.state_sql` every tenant is active".to_owned(),
+        },
+        TenantSource::Http(asked) => format!(
+            "let {} answer `\"state\": \"{state}\"` for it; it is taken within {}, or at once after `portico tenant purge`",
+            asked.url.authority().map_or("the app", |authority| authority.as_str()),
+            crate::units::format_duration(asked.lookup.positive_ttl)
+        ),
+    }
+}
+
+fn text(value: &Value, key: &str) -> String {
+    match value.get(key) {
+        None | Some(Value::Null) => "-".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}
+
+fn explained(answer: &Value) -> String {
+    let part = |key: &str| answer.get(key).unwrap_or(&Value::Null);
+    let (cache, tenant, certificate) = (part("cache"), part("tenant"), part("certificate"));
+    let cached = match text(cache, "state").as_str() {
+        "listed" => "in memory, whole".to_owned(),
+        "fresh" => format!("asked {} s ago, fresh", text(cache, "age_seconds")),
+        "stale" => format!(
+            "asked {} s ago, to be asked again",
+            text(cache, "age_seconds")
+        ),
+        "nobody" => "asked lately: nobody's".to_owned(),
+        _ => "not known before this question".to_owned(),
+    };
+    let mut lines = vec![
+        ("host", text(answer, "host")),
+        ("source", format!("{}: {cached}", text(answer, "source"))),
+    ];
+    if !part("trouble").is_null() {
+        lines.push(("trouble", text(answer, "trouble")));
+    }
+    lines.push((
+        "tenant",
+        if tenant.is_null() {
+            "none".to_owned()
+        } else {
+            format!("{} ({})", text(tenant, "id"), text(tenant, "state"))
+        },
+    ));
+    lines.push((
+        "pool",
+        match tenant.get("pool") {
+            Some(Value::String(pool)) => pool.clone(),
+            _ => "the default".to_owned(),
+        },
+    ));
+    lines.push((
+        "certificate",
+        if certificate.is_null() {
+            "none".to_owned()
+        } else {
+            format!(
+                "{}, valid until {}, serial {}",
+                text(certificate, "lineage"),
+                text(certificate, "not_after"),
+                text(certificate, "serial")
+            )
+        },
+    ));
+    for listener in ["https", "http"] {
+        let answer = part(listener);
+        lines.push((
+            listener,
+            match answer.get("status") {
+                Some(Value::Number(status)) => format!("{status} {}", text(answer, "reason")),
+                _ => text(answer, "reason"),
+            },
+        ));
+    }
+    table(&lines)
+}
+
+fn listed(answer: &Value) -> String {
+    let hosts = answer.get("hosts").and_then(Value::as_array);
+    let mut lines: Vec<String> = hosts
+        .into_iter()
+        .flatten()
+        .map(|row| {
+            format!(
+                "{}  {}  {}",
+                text(row, "host"),
+                text(row, "id"),
+                text(row, "state")
+            )
+        })
+        .collect();
+    lines.sort();
+    let source = text(answer, "source");
+    lines.push(match (answer.get("more"), lines.len()) {
+        (Some(Value::Bool(true)), _) => "… and more: see `--limit`".to_owned(),
+        (_, 0) => format!("the source `{source}` has no hosts in memory"),
+        (_, count) => format!("{count} hosts in memory, source `{source}`"),
+    });
+    lines.join("\n")
+}
+
+fn shown(answer: &Value) -> String {
+    let columns = answer.as_object().into_iter().flatten();
+    let lines: Vec<(&str, String)> = columns
+        .filter(|(_, value)| {
+            !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty())
+        })
+        .map(|(key, value)| {
+            let value = match value {
+                Value::String(text) => text.clone(),
+                Value::Array(list) => {
+                    let items: Vec<&str> = list.iter().filter_map(Value::as_str).collect();
+                    items.join(" ")
+                }
+                other => other.to_string(),
+            };
+            (key.as_str(), value)
+        })
+        .collect();
+    table(&lines)
+}
+
+fn purged(answer: &Value) -> String {
+    match text(answer, "purged").as_str() {
+        "all" => "forgotten: each host is asked for again at its next request".to_owned(),
+        host => format!("forgotten: {host} is asked for again at its next request"),
+    }
+}
+
+fn table(lines: &[(&str, String)]) -> String {
+    let width = lines.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
+    let lines: Vec<String> = lines
+        .iter()
+        .map(|(key, value)| format!("{key:width$}  {value}"))
+        .collect();
+    lines.join("\n")
 }

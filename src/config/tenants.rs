@@ -1,12 +1,16 @@
 //! `[tenants]`: how a host becomes a tenant, and how the app is told.
 
+mod http;
+mod lookup;
 mod postgres;
 
 use std::fmt;
 use std::path::PathBuf;
 
-use http::HeaderName;
+use ::http::HeaderName;
 
+pub use self::http::{Contract, HttpAsk};
+pub use self::lookup::Lookup;
 use super::problem::Flaw;
 use super::reader::Reader;
 use crate::host::Host;
@@ -41,6 +45,8 @@ pub enum TenantSource {
     File(PathBuf),
     /// `"postgres"`: the tenants in the app's database (`[tenants.postgres]`), told of changes as they are made.
     Postgres(Box<Postgres>),
+    /// `"http"`: an address is asked for each host.
+    Http(Box<HttpAsk>),
 }
 
 /// What the bare domain answers.
@@ -124,12 +130,14 @@ enum SourceName {
     Pattern,
     File,
     Postgres,
+    Http,
 }
 
 const SOURCES: &[(&str, SourceName)] = &[
     ("pattern", SourceName::Pattern),
     ("file", SourceName::File),
     ("postgres", SourceName::Postgres),
+    ("http", SourceName::Http),
 ];
 const WWW: &[(&str, Www)] = &[
     ("redirect", Www::Redirect),
@@ -153,7 +161,7 @@ impl Tenants {
             &mut names,
             SOURCES,
             "Where tenants are looked up, or a list to ask in turn: `pattern` takes every well-formed label, `file` those that \
-             `file` lists, `postgres` those in a database",
+             `file` lists, `postgres` those in a database, `http` those that the app knows, asked host by host",
         );
         let file = section.maybe_path(
             "file",
@@ -204,6 +212,7 @@ impl Tenants {
             );
         }
         let postgres = Postgres::read(reader, names.contains(&SourceName::Postgres));
+        let http = HttpAsk::read(reader, clear && names.contains(&SourceName::Http));
         if clear {
             tenants.sources = names
                 .iter()
@@ -213,6 +222,7 @@ impl Tenants {
                     SourceName::Postgres => {
                         postgres.clone().map(Box::new).map(TenantSource::Postgres)
                     }
+                    SourceName::Http => http.clone().map(Box::new).map(TenantSource::Http),
                 })
                 .collect();
         }

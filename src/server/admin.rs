@@ -6,22 +6,28 @@
 //! | `/readyz` | 200, or 503 with reasons; what is not as it should be but can be served with is `degraded` |
 //! | `/metrics` | Prometheus' text format |
 //! | `/status` | JSON for people |
+//! | `/tenants…` | see [`tenants`] |
 //! | `POST /tenants/resync` | 202: tenants are compared with their source; with `?force=1`, even if most of them would go |
 //!
-//! No secret is shown, and nothing is changed but by that command, which needs the header `Portico-Command`. It listens on loopback (the configuration sees to
+//! No secret is shown, and nothing is changed but by commands, which need the header `Portico-Command`. It listens on loopback (the configuration sees to
 //! it) or on a Unix socket for owner and group. What it shows comes from an [`AdminSource`]; it runs on the control
 //! plane, one exchange per connection, under a deadline, and never touches a worker.
 
 mod listener;
+pub mod tenants;
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::io;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+};
 use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -36,6 +42,7 @@ use tokio_util::task::TaskTracker;
 
 use self::listener::{Accept, Socket};
 pub use self::listener::{AdminListener, BindError};
+pub use self::tenants::Question;
 
 /// From accept to the end of the answer.
 const EXCHANGE: Duration = Duration::from_secs(10);
@@ -46,8 +53,8 @@ const HEAD_BYTES: usize = 8 * 1024;
 /// Connections at a time; more wait in the kernel's queue.
 const CONNECTIONS: usize = 32;
 
-/// The header of commands.
-pub const COMMAND: &str = "portico-command";
+/// The header of commands, with any value.
+pub const COMMAND: HeaderName = HeaderName::from_static("portico-command");
 
 /// What the admin listener shows.
 pub trait AdminSource: Send + Sync {
@@ -68,7 +75,12 @@ pub trait AdminSource: Send + Sync {
     fn status(&self) -> Value;
     /// The answer to `/metrics`, in Prometheus' text format 0.0.4.
     fn metrics(&self) -> String;
+    /// The answer to a question about tenants. Bounded in time by the source.
+    fn about_tenants(&self, question: Question) -> Told;
 }
+
+/// A status and JSON, when they are known.
+pub type Told = Pin<Box<dyn Future<Output = (StatusCode, Value)> + Send>>;
 
 /// Answers until `shutdown`. Connections run as tasks of `tasks`; after `shutdown` they end within seconds.
 ///
@@ -120,8 +132,18 @@ async fn connection<S>(stream: S, answers: Answers, shutdown: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service =
-        service_fn(|request| std::future::ready(Ok::<_, Infallible>(answers.to(&request))));
+    let service = service_fn(|request| {
+        let answer = answers.to(&request);
+        async move {
+            Ok::<_, Infallible>(match answer {
+                Ok(answer) => answer,
+                Err(told) => {
+                    let (status, value) = told.await;
+                    json_response(status, &value)
+                }
+            })
+        }
+    });
     let exchange = async {
         let mut connection = std::pin::pin!(
             http1::Builder::new()
@@ -151,16 +173,27 @@ struct Answers {
 }
 
 impl Answers {
-    fn to<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+    /// The answer, or where it comes from.
+    fn to<B>(&self, request: &Request<B>) -> Result<Response<Full<Bytes>>, Told> {
         if self.over_tcp && !names_this_host(request) {
-            return error(
+            return Ok(error(
                 StatusCode::MISDIRECTED_REQUEST,
                 "the host has to be an address or localhost",
-            );
+            ));
         }
         if request.method() == Method::POST && request.uri().path() == "/tenants/resync" {
-            return self.resync(request);
+            return Ok(self.resync(request));
         }
+        if request.uri().path().starts_with("/tenants") {
+            return match tenants::question(request) {
+                Ok(question) => Err(self.source.about_tenants(question)),
+                Err((status, text)) => Ok(error(status, text)),
+            };
+        }
+        Ok(self.at_once(request))
+    }
+
+    fn at_once<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         let answer: fn(&Self) -> Response<Full<Bytes>> = match request.uri().path() {
             "/livez" => |_| json_response(StatusCode::OK, &json!({ "live": true })),
             "/readyz" => |this| match this.source.ready() {
@@ -200,11 +233,8 @@ impl Answers {
     /// A page in a browser on this host can send requests here without reading the answers, but no header of its own: the
     /// browser would ask first whether it may, and nobody says yes.
     fn resync<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
-        if !request.headers().contains_key(COMMAND) {
-            return error(
-                StatusCode::FORBIDDEN,
-                "the header portico-command is missing",
-            );
+        if let Err((status, text)) = tenants::refuse_browsers(request.headers()) {
+            return error(status, text);
         }
         let force = match request.uri().query() {
             None => false,

@@ -10,6 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::task::TaskTracker;
 
+use super::reload::Done;
 use super::{Running, StartError, admin, memory, systemd, upstreams};
 
 /// How often certificates and tenants are looked at for changes.
@@ -73,13 +74,13 @@ impl Running {
                 tasks.spawn(self.shared.stop.clone().run_until_cancelled_owned(task));
             }
             tokio::select! {
-                _ = watch.tick() => {
-                    if let Some(ok) = self.reload.watch() {
-                        self.status.note_tenants(ok);
-                    }
-                }
+                _ = watch.tick() => self.reload.watch(),
+                done = self.reload.read() => match done {
+                    Done::Tenants(ok) => self.status.note_tenants(ok),
+                    Done::Reload(outcome) => self.reloaded(outcome, announced.ready.is_none()),
+                },
                 _ = look.tick() => memory.look(self.reload.config()),
-                _ = signals.hangup.recv() => self.reload_now(announced.ready.is_none()),
+                _ = signals.hangup.recv() => self.begin_reload(announced.ready.is_none()),
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
             }
@@ -90,14 +91,19 @@ impl Running {
     }
 
     /// `told`: systemd has been told that we are ready, so it may hear of a reload.
-    fn reload_now(&mut self, told: bool) {
+    fn begin_reload(&mut self, told: bool) {
         if told {
             systemd::reloading();
         }
-        let outcome = self.reload.run();
         if let Err(error) = self.access_log.reopen() {
             tracing::error!(%error, "cannot open the access log again; the old file is written on");
         }
+        if let Err(error) = self.reload.start() {
+            self.reloaded(Err(error), told);
+        }
+    }
+
+    fn reloaded(&mut self, outcome: Outcome, told: bool) {
         self.status.note_reload(&outcome);
         match outcome {
             Ok(restart) => {

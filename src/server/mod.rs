@@ -13,6 +13,7 @@ pub mod reload;
 pub mod renewals;
 pub mod status;
 pub mod systemd;
+mod tenants;
 pub mod upstreams;
 pub mod worker;
 

@@ -1,10 +1,14 @@
 //! Reload: read, check and build everything, then one store. What fails changes nothing.
+//!
+//! A list of tenants may be long, so it is read on a thread of its own ([`Reload::start`], [`Reload::watch`]) while the control
+//! plane goes on; [`Reload::read`] says when it is there. One reading at a time: a later one takes the place of an earlier.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use thiserror::Error;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::certs::Certs;
 use super::most_connections;
@@ -13,7 +17,7 @@ use crate::cert::live::Live;
 use crate::config::{Config, ConfigError, TenantSource};
 use crate::net::permit::Permits;
 use crate::snapshot::{BuildError, Current, Snapshot};
-use crate::sources::{SourceError, Sources, Task};
+use crate::sources::{Read, Reading, SourceError, Sources, Task};
 use crate::tls::policy::{Policies, PolicyError};
 use crate::upstream::Registry;
 
@@ -29,6 +33,9 @@ pub enum ReloadError {
     /// Tenants.
     #[error(transparent)]
     Tenants(#[from] SourceError),
+    /// The thread that read them has ended in a panic.
+    #[error("the list of tenants was not read to its end")]
+    Unread,
     /// What the file names.
     #[error(transparent)]
     Build(#[from] BuildError),
@@ -50,7 +57,36 @@ pub struct Reload {
     permits: Arc<Permits>,
     certs: Option<Certs>,
     tenants_seen: Option<Stamp>,
+    pending: Option<Pending>,
     generation: u64,
+}
+
+/// A reading under way.
+#[derive(Debug)]
+struct Pending {
+    why: Why,
+    config: Config,
+    /// Of the list when it was begun, so that a change meanwhile is seen later.
+    stamp: Option<Stamp>,
+    read: JoinHandle<Result<Read, SourceError>>,
+}
+
+/// What a reading is for.
+#[derive(Debug)]
+enum Why {
+    /// The list has changed.
+    Tenants,
+    /// A reload; with the keys that have changed but take a restart.
+    Reload(Vec<&'static str>),
+}
+
+/// What a reading has come to.
+#[derive(Debug)]
+pub enum Done {
+    /// The list had changed: whether it was taken.
+    Tenants(bool),
+    /// A reload is over.
+    Reload(super::control::Outcome),
 }
 
 /// What generation 1 was built of, and what all others will be.
@@ -115,6 +151,7 @@ impl Reload {
             permits,
             certs,
             tenants_seen,
+            pending: None,
             generation: 1,
         }
     }
@@ -125,19 +162,66 @@ impl Reload {
         &self.config
     }
 
-    /// Reads the file again and puts it into effect. Returns the keys that have changed but take a restart.
+    /// Reads the configuration again and begins to read what it names. Needs a runtime.
     ///
     /// # Errors
     /// [`ReloadError`]; nothing has changed.
-    pub fn run(&mut self) -> super::control::Outcome {
+    pub fn start(&mut self) -> Result<(), ReloadError> {
         let file = self.file.as_ref().ok_or(ReloadError::NoFile)?;
         let mut config = Config::load(file)?;
         let restart = keep_what_takes_a_restart(&self.config, &mut config);
+        if self.pending.is_some() {
+            // That reading is given up. If this one fails too, the next look at the list has to find it changed.
+            self.tenants_seen = None;
+        }
+        self.begin(Why::Reload(restart), config);
+        Ok(())
+    }
+
+    fn begin(&mut self, why: Why, config: Config) {
+        let reading = Reading::new(&config);
+        self.pending = Some(Pending {
+            why,
+            stamp: tenant_file(&config).and_then(Stamp::of),
+            config,
+            read: spawn_blocking(|| reading.run()),
+        });
+    }
+
+    /// Waits for the reading that was begun last and puts it into effect; for ever, if there is none. May be dropped and called
+    /// again.
+    pub async fn read(&mut self) -> Done {
+        let Some(pending) = &mut self.pending else {
+            return std::future::pending().await;
+        };
+        let read = (&mut pending.read).await;
+        let Some(pending) = self.pending.take() else {
+            return std::future::pending().await;
+        };
+        let read = match read {
+            Ok(read) => read.map_err(ReloadError::from),
+            Err(_panicked) => Err(ReloadError::Unread),
+        };
+        let Pending {
+            why, config, stamp, ..
+        } = pending;
+        match why {
+            Why::Tenants => Done::Tenants(self.take_tenants(&config, read)),
+            Why::Reload(restart) => {
+                let taken = read.and_then(|read| self.take(config, read));
+                if taken.is_ok() {
+                    self.tenants_seen = stamp;
+                }
+                Done::Reload(taken.map(|()| restart))
+            }
+        }
+    }
+
+    fn take(&mut self, config: Config, read: Read) -> Result<(), ReloadError> {
         let before = Arc::clone(&self.current.load().tls);
         let tls = Arc::new(Policies::build(&config, &self.live, Some(&before))?);
-        let snapshot = self.build(&config, tls)?;
+        let snapshot = self.build(&config, tls, read)?;
         self.generation += 1;
-        self.tenants_seen = tenant_file(&config).and_then(Stamp::of);
         self.current.publish(snapshot);
         self.permits.set_limits(
             most_connections(&config),
@@ -147,11 +231,35 @@ impl Reload {
             certs.load(&Lineage::all(&config));
         }
         self.config = config;
-        Ok(restart)
+        Ok(())
     }
 
-    fn build(&mut self, config: &Config, tls: Arc<Policies>) -> Result<Snapshot, ReloadError> {
-        let directory = self.sources.directory(config)?;
+    fn take_tenants(&mut self, config: &Config, read: Result<Read, ReloadError>) -> bool {
+        let tls = Arc::clone(&self.current.load().tls);
+        match read.and_then(|read| self.build(config, tls, read)) {
+            Ok(snapshot) => {
+                self.generation += 1;
+                tracing::info!(
+                    tenants = snapshot.resolver.directory().len(),
+                    "tenants read again"
+                );
+                self.current.publish(snapshot);
+                true
+            }
+            Err(error) => {
+                tracing::error!("the tenants stay as they were: {error}");
+                false
+            }
+        }
+    }
+
+    fn build(
+        &mut self,
+        config: &Config,
+        tls: Arc<Policies>,
+        read: Read,
+    ) -> Result<Snapshot, ReloadError> {
+        let directory = self.sources.directory_of(config, read)?;
         Ok(Snapshot::build(
             config,
             self.generation + 1,
@@ -167,34 +275,20 @@ impl Reload {
         self.sources.start()
     }
 
-    /// Looks for certificates and tenants that have changed on disk. Says whether tenants could be read, if they had
-    /// changed.
-    pub fn watch(&mut self) -> Option<bool> {
+    /// Looks for certificates and tenants that have changed on disk, and begins to read the latter. Needs a runtime.
+    pub fn watch(&mut self) {
         if let Some(certs) = &mut self.certs {
             certs.refresh(&Lineage::all(&self.config));
         }
-        let stamp = Stamp::of(tenant_file(&self.config)?);
-        if stamp == self.tenants_seen {
-            return None;
-        }
-        // Noted also if the file is bad, so that one bad file is one line in the log and not one each second.
-        self.tenants_seen = stamp;
-        let tls = Arc::clone(&self.current.load().tls);
-        let config = self.config.clone();
-        match self.build(&config, tls) {
-            Ok(snapshot) => {
-                self.generation += 1;
-                tracing::info!(
-                    tenants = snapshot.resolver.directory().len(),
-                    "tenants read again"
-                );
-                self.current.publish(snapshot);
-                Some(true)
-            }
-            Err(error) => {
-                tracing::error!("the tenants stay as they were: {error}");
-                Some(false)
-            }
+        // What is being read is newer than what was seen; if it changes meanwhile, the next look finds it.
+        let Some(file) = tenant_file(&self.config).filter(|_| self.pending.is_none()) else {
+            return;
+        };
+        let stamp = Stamp::of(file);
+        if stamp != self.tenants_seen {
+            // Noted also if the file is bad, so that one bad file is one line in the log and not one each second.
+            self.tenants_seen = stamp;
+            self.begin(Why::Tenants, self.config.clone());
         }
     }
 }
@@ -206,7 +300,7 @@ fn tenant_file(config: &Config) -> Option<&Path> {
         .iter()
         .find_map(|source| match source {
             TenantSource::File(path) => Some(path.as_path()),
-            TenantSource::Pattern | TenantSource::Postgres(_) => None,
+            TenantSource::Pattern | TenantSource::Postgres(_) | TenantSource::Http(_) => None,
         })
 }
 

@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::{Value, json};
 
 use super::Bound;
-use super::admin::AdminSource;
+use super::admin::{AdminSource, Question, Told};
 use super::certs::{self, Faults};
 use super::control::Outcome;
 use super::renewals::Renewals;
-use super::upstreams;
+use super::{tenants, upstreams};
 use crate::cert::live::Live;
 use crate::clock::UnixTime;
 use crate::config::Config;
@@ -275,6 +275,11 @@ impl AdminSource for Status {
             "tenants": self.tenants(),
             "last_reload": *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner),
         })
+    }
+
+    fn about_tenants(&self, question: Question) -> Told {
+        let (current, live) = (Arc::clone(&self.current), Arc::clone(&self.live));
+        Box::pin(tenants::answer(question, current, live))
     }
 
     fn metrics(&self) -> String {

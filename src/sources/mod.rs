@@ -5,17 +5,21 @@
 //! directory; the request path only reads. It ends when nobody has the directory any more. Opening never waits for a network:
 //! a source that has not heard from its database yet says that it cannot know, not that there is nobody.
 
+mod http;
+pub mod lookup;
 pub mod postgres;
 pub mod rows;
 pub mod saved;
 
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 
 use thiserror::Error;
 
+use self::http::Http;
+pub use self::http::HttpError;
 use crate::config::{Config, TenantSource};
 use crate::host::Host;
 use crate::tenant::directory::Directory;
@@ -32,6 +36,9 @@ pub enum SourceError {
     /// The database.
     #[error(transparent)]
     Postgres(#[from] postgres::DsnError),
+    /// The address that is asked.
+    #[error(transparent)]
+    Http(#[from] HttpError),
 }
 
 /// What keeps a source true. It has to end soon when its directory is dropped, so it holds no strong reference to it while
@@ -64,11 +71,25 @@ impl std::fmt::Debug for Sources {
 }
 
 impl Sources {
-    /// The directory of a configuration: its sources, those that are open already and those that are new.
+    /// The directory of a configuration: its sources, those that are open already and those that are new. Reads what has to
+    /// be read.
     ///
     /// # Errors
     /// [`SourceError`]; what is in use stays in use.
     pub fn directory(&mut self, config: &Config) -> Result<Arc<dyn Directory>, SourceError> {
+        let read = Reading::new(config).run()?;
+        self.directory_of(config, read)
+    }
+
+    /// The same of files that have been read already.
+    ///
+    /// # Errors
+    /// [`SourceError`]; what is in use stays in use.
+    pub fn directory_of(
+        &mut self,
+        config: &Config,
+        read: Read,
+    ) -> Result<Arc<dyn Directory>, SourceError> {
         let place = Place {
             bases: &config.domains,
             state_dir: &config.state_dir,
@@ -76,7 +97,14 @@ impl Sources {
         };
         let mut directories = Vec::new();
         for source in &config.tenants.sources {
-            directories.push(self.get(source, &place)?);
+            let from_file = read
+                .0
+                .iter()
+                .find(|(path, _)| matches!(source, TenantSource::File(named) if named == path));
+            directories.push(match from_file {
+                Some((_, directory)) => Arc::clone(directory),
+                None => self.get(source, &place)?,
+            });
         }
         match <[_; 1]>::try_from(directories) {
             Ok([only]) => Ok(only),
@@ -109,6 +137,48 @@ impl Sources {
     }
 }
 
+/// The files that are to be read for a configuration. A long list takes seconds, so it is read where nobody waits.
+#[derive(Debug)]
+pub struct Reading {
+    files: Vec<PathBuf>,
+    bases: Vec<Host>,
+}
+
+/// Files that have been read.
+#[derive(Debug)]
+pub struct Read(Vec<(PathBuf, Arc<dyn Directory>)>);
+
+impl Reading {
+    /// Those that `config` names.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let files = config
+            .tenants
+            .sources
+            .iter()
+            .filter_map(|source| match source {
+                TenantSource::File(path) => Some(path.clone()),
+                _ => None,
+            });
+        Self {
+            files: files.collect(),
+            bases: config.domains.clone(),
+        }
+    }
+
+    /// Reads them.
+    ///
+    /// # Errors
+    /// [`SourceError`] of the first that is not taken.
+    pub fn run(self) -> Result<Read, SourceError> {
+        let read = self.files.into_iter().map(|path| {
+            let directory = FileDirectory::load(&path, &self.bases)?;
+            Ok((path, Arc::new(directory) as Arc<dyn Directory>))
+        });
+        read.collect::<Result<_, SourceError>>().map(Read)
+    }
+}
+
 /// What every source may need to know of the rest of the configuration.
 #[derive(Debug)]
 pub struct Place<'c> {
@@ -131,5 +201,6 @@ fn open(source: &TenantSource, place: &Place<'_>) -> Result<Opened, SourceError>
             task: None,
         },
         TenantSource::Postgres(settings) => postgres::open(settings, place)?,
+        TenantSource::Http(ask) => lookup::open("http", &ask.lookup, Http::new(ask, place.bases)?),
     })
 }

@@ -126,12 +126,27 @@ impl Resolver {
                 }
             },
             ("www", WwwRule::Reject) => Resolution::Unknown,
-            // A wildcard certificate does not cover a nested name, so only an explicit row above could serve it.
-            (label, _) if label.contains('.') => Resolution::Unknown,
+            (label, _) if label.contains('.') => self.nested(label, base),
             (label, _) => self
                 .directory
                 .by_label(label)
                 .map_or(Resolution::Unknown, Resolution::Tenant),
+        }
+    }
+
+    /// A wildcard certificate does not cover a nested name, so only an explicit row above could serve it. `www.` before a
+    /// tenant's label is a habit of people, who come to the plain listener with it.
+    fn nested(&self, labels: &str, base: &Host) -> Resolution {
+        let slug = labels
+            .strip_prefix("www.")
+            .filter(|slug| self.www != WwwRule::Reject && !slug.contains('.'));
+        let Some(host) = slug.and_then(|slug| Host::parse(&format!("{slug}.{base}")).ok()) else {
+            return Resolution::Unknown;
+        };
+        match self.resolve(&host) {
+            // As with `www.` itself: whatever it turns out to be, it answers there.
+            Resolution::Tenant(_) | Resolution::Ask => Resolution::Redirect(host),
+            known => known,
         }
     }
 
@@ -198,6 +213,11 @@ mod tests {
             ("www.example.com", "-> example.com"),
             ("www.eu.example.com", "-> eu.example.com"),
             ("a.b.example.com", "unknown"),
+            ("www.acme.example.com", "-> acme.example.com"),
+            ("www.acme.eu.example.com", "-> acme.eu.example.com"),
+            ("www.wpad.example.com", "unknown"),
+            ("www.a.b.example.com", "unknown"),
+            ("www.www.example.com", "-> example.com"),
             ("wpad.example.com", "unknown"),
             ("ns3.example.com", "unknown"),
             ("status.example.com", "unknown"),
@@ -224,6 +244,10 @@ mod tests {
         );
         assert_eq!(
             name(&resolver(apex(), WwwRule::Reject), "www.example.com"),
+            "unknown"
+        );
+        assert_eq!(
+            name(&resolver(apex(), WwwRule::Reject), "www.acme.example.com"),
             "unknown"
         );
     }

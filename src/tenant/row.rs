@@ -13,6 +13,8 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::attributes::Attributes;
 use super::id::{Name, State, Tenant};
 use crate::host::Host;
@@ -104,6 +106,39 @@ impl Row {
             _ => return Ok(false),
         }
         Ok(true)
+    }
+
+    /// Takes a JSON value: a list is a column that comes more than once, an object of `headers` is one `header` each, and
+    /// `null` says nothing. `set` takes each text with its column.
+    ///
+    /// # Errors
+    /// Those of `set`.
+    pub fn set_json<E>(
+        &mut self,
+        column: &str,
+        value: &Value,
+        set: &mut dyn FnMut(&mut Self, &str, &str) -> Result<(), E>,
+    ) -> Result<(), E> {
+        match value {
+            Value::Null if Self::knows(column) => Ok(()),
+            Value::String(text) => set(self, column, text),
+            Value::Array(list) => {
+                if column == "hosts" {
+                    self.hosts.get_or_insert_default();
+                }
+                list.iter()
+                    .try_for_each(|item| self.set_json(column, item, set))
+            }
+            Value::Object(headers) if column == "headers" => {
+                headers.iter().try_for_each(|(name, value)| {
+                    let value = value.as_str().unwrap_or_default();
+                    set(self, "header", &format!("{name}: {value}"))
+                })
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
+                set(self, column, &value.to_string())
+            }
+        }
     }
 
     /// The host that others lead to, by either way of saying it.

@@ -347,4 +347,57 @@ file = "tenants.toml"
         report: r#"portico.toml:7: tenants.file: the key has no use without `source = "file"`
   hint: remove it, or set `source = "file"`"#,
     },
+    Case {
+        name: "an address that would see the token in clear",
+        file: File::After(
+            r#"[tenants]
+source = "http"
+[tenants.http]
+url = "http://app.internal/ask"
+token_file = "token"
+ca_file = "ca.pem"
+"#,
+        ),
+        report: r#"portico.toml:10: tenants.http.token_file: the token would be readable on the way
+  hint: write `https://` in `url`; only to this machine itself is `http://` enough
+portico.toml:11: tenants.http.ca_file: the key has no use without `https://`
+  hint: write `https://` in `url`, or remove the key"#,
+    },
+    Case {
+        name: "an address with a password, which the report does not show",
+        file: File::After(
+            r#"[tenants]
+source = "http"
+[tenants.http]
+url = "https://user:secret@app.internal/ask"
+"#,
+        ),
+        report: r#"portico.toml:9: tenants.http.url: a URL is no place for a password
+  hint: write a token into a file and name it in `token_file`"#,
+    },
+    Case {
+        name: "tenants that are asked for, but where",
+        file: File::After(
+            r#"[tenants]
+source = ["file", "http"]
+file = "tenants.toml"
+[tenants.http]
+timeout = "2s"
+"#,
+        ),
+        report: r#"portico.toml:9: tenants.http.url: the key is missing
+  hint: write `url = "http://127.0.0.1:8000/tenant"` below `[tenants.http]`"#,
+    },
+    Case {
+        name: "an address that nobody asks",
+        file: File::After(
+            r#"[tenants.http]
+url = "ftp://app.internal/ask"
+"#,
+        ),
+        report: r#"portico.toml:7: tenants.http.url: neither `http://` nor `https://`: `ftp://app.internal/ask`
+  hint: write it as in `http://127.0.0.1:8000/tenant`
+portico.toml:7: tenants.http.url: the key has no use without `source = "http"`
+  hint: remove it, or set `tenants.source = "http"`"#,
+    },
 ];

@@ -37,6 +37,10 @@ impl AdminSource for Source {
     fn metrics(&self) -> String {
         "portico_ready 1\n".to_owned()
     }
+    fn about_tenants(&self, question: Question) -> Told {
+        let asked = format!("{question:?}");
+        Box::pin(async move { (StatusCode::OK, json!({ "asked": asked })) })
+    }
 }
 
 /// A running admin listener.
@@ -104,6 +108,35 @@ async fn exchange(
         .nth(1)
         .map_or(0, |code| code.parse().unwrap());
     (status, head.to_ascii_lowercase(), body.to_owned())
+}
+
+#[tokio::test]
+async fn tenants_are_told_and_a_web_page_cannot_purge() {
+    let admin = Admin::start();
+    let (status, _, body) = admin.get("/tenants?limit=3").await;
+    assert_eq!((status, body.as_str()), (200, "{\"asked\":\"List(3)\"}\n"));
+    let purge =
+        |headers: &str| format!("POST /tenants/purge?all=true HTTP/1.1\r\n{headers}\r\n\r\n");
+    for (headers, status) in [
+        ("Host: localhost\r\nPortico-Command: 1", 200),
+        ("Host: localhost", 403),
+        (
+            "Host: localhost\r\nPortico-Command: 1\r\nOrigin: http://localhost",
+            403,
+        ),
+        ("Host: rebound.example\r\nPortico-Command: 1", 421),
+    ] {
+        let (answered, head, _) = admin.send(&purge(headers)).await;
+        assert_eq!(answered, status, "{headers}");
+        assert!(!head.contains("access-control"), "{head}");
+    }
+    // What a browser asks first for a header of ours.
+    let preflight = "OPTIONS /tenants/purge?all=true HTTP/1.1\r\nHost: localhost\r\nOrigin: http://a.test\r\n\
+        Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: portico-command\r\n\r\n";
+    let (status, head, _) = admin.send(preflight).await;
+    assert_eq!(status, 405);
+    assert!(!head.contains("access-control"), "{head}");
+    admin.stop().await;
 }
 
 #[tokio::test]

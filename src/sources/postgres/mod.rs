@@ -32,6 +32,7 @@ use super::saved::Saved;
 use super::{Opened, Place};
 use crate::config::{Postgres, SecretError};
 use crate::host::Host;
+use crate::tenant::Tenant;
 use crate::tenant::directory::{Answer, Directory, Health};
 
 pub use self::dsn::DsnError;
@@ -105,6 +106,13 @@ impl Directory for PostgresDirectory {
 
     fn trouble(&self) -> Option<String> {
         self.known.trouble()
+    }
+
+    fn each(&self, visit: &mut dyn FnMut(&Host, &Tenant) -> bool) {
+        let mut more = true;
+        self.known.live.each(|host, tenant| {
+            more = more && visit(host, tenant);
+        });
     }
 
     fn health(&self) -> Vec<Health> {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Answer, Asking, Directory, Health};
+use super::{Answer, Asking, Directory, Health, Kept};
 use crate::host::Host;
 use crate::tenant::id::Tenant;
 
@@ -59,6 +59,37 @@ impl Directory for Chain {
 
     fn source(&self) -> &'static str {
         "chain"
+    }
+
+    fn forget(&self, host: Option<&Host>) -> bool {
+        // Each of them, not only the first that can.
+        self.0
+            .iter()
+            .fold(false, |any, directory| directory.forget(host) | any)
+    }
+
+    /// By the one that has the say.
+    fn kept(&self, host: &Host) -> (&'static str, Kept) {
+        let mut kept = (self.source(), Kept::Listed);
+        for directory in &*self.0 {
+            kept = directory.kept(host);
+            if directory.by_host(host) != Answer::Nobody {
+                break;
+            }
+        }
+        kept
+    }
+
+    fn each(&self, visit: &mut dyn FnMut(&Host, &Tenant) -> bool) {
+        let mut more = true;
+        for directory in &*self.0 {
+            if more {
+                directory.each(&mut |host, tenant| {
+                    more = visit(host, tenant);
+                    more
+                });
+            }
+        }
     }
 
     fn trouble(&self) -> Option<String> {

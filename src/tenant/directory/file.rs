@@ -105,6 +105,16 @@ impl Directory for FileDirectory {
     fn source(&self) -> &'static str {
         "file"
     }
+
+    fn each(&self, visit: &mut dyn FnMut(&Host, &Tenant) -> bool) {
+        for (host, place) in self.table.rows() {
+            if let Some(tenant) = self.table.tenant_at(place)
+                && !visit(&host, &tenant)
+            {
+                return;
+            }
+        }
+    }
 }
 
 /// A value and the line it stands on; lines are not known in every format, then it is the row's number.

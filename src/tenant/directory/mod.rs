@@ -32,6 +32,24 @@ pub enum Answer {
     Unavailable,
 }
 
+/// What a directory keeps of a host, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// All rows are in memory: what it says is all there is.
+    Listed,
+    /// The source was asked that long ago, and a tenant was its answer.
+    Remembered {
+        /// Since then.
+        age: Duration,
+        /// Whether it need not be asked again yet.
+        fresh: bool,
+    },
+    /// The source has said lately that it is nobody's.
+    Absent,
+    /// Nothing: the source has to be asked.
+    Nothing,
+}
+
 /// The answer of a source that had to be asked; never [`Answer::Ask`].
 pub type Asking = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
@@ -81,6 +99,18 @@ pub trait Directory: Debug + Send + Sync {
     }
     /// The source's name as in the configuration.
     fn source(&self) -> &'static str;
+    /// Forgets what its source has said of this host, or of all, so that the next request asks. What was known serves on
+    /// while the source does not answer. Returns whether there is anything that can be forgotten.
+    fn forget(&self, _host: Option<&Host>) -> bool {
+        false
+    }
+    /// What it keeps of `host`, and which source that is.
+    fn kept(&self, _host: &Host) -> (&'static str, Kept) {
+        (self.source(), Kept::Listed)
+    }
+    /// Calls `visit` with each host that is in memory and its tenant, in no order, until it returns `false`. For people, not
+    /// for the request path.
+    fn each(&self, _visit: &mut dyn FnMut(&Host, &Tenant) -> bool) {}
     /// Why it cannot be relied on now, in one line; `None` if all is well.
     fn trouble(&self) -> Option<String> {
         None

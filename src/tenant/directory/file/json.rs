@@ -62,40 +62,11 @@ fn take(
 ) -> Result<(), FileError> {
     let mut row = Row::default();
     for (column, value) in columns {
-        set(listing, &mut row, column, value, line)?;
+        row.set_json(column, value, &mut |row, column, value| {
+            listing.set(row, column, &At { value, line })
+        })?;
     }
     let id = row.id.clone();
     let value = id.as_ref().map_or("", |id| id.as_str());
     listing.tenant(&row, &At { value, line })
-}
-
-fn set(
-    listing: &Listing<'_>,
-    row: &mut Row,
-    column: &str,
-    value: &Value,
-    line: u64,
-) -> Result<(), FileError> {
-    match value {
-        Value::Null if Row::knows(column) => Ok(()),
-        Value::String(text) => listing.set(row, column, &At { value: text, line }),
-        Value::Array(list) => {
-            if column == "hosts" {
-                row.hosts.get_or_insert_default();
-            }
-            list.iter()
-                .try_for_each(|item| set(listing, row, column, item, line))
-        }
-        Value::Object(headers) if column == "headers" => {
-            for (name, value) in headers {
-                let text = format!("{name}: {}", value.as_str().unwrap_or_default());
-                listing.set(row, "header", &At { value: &text, line })?;
-            }
-            Ok(())
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
-            let text = value.to_string();
-            listing.set(row, column, &At { value: &text, line })
-        }
-    }
 }

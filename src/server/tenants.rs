@@ -1,0 +1,230 @@
+//! What the admin listener tells of tenants. For people: nothing here is on the request path.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::admin::Question;
+use crate::cert::live::Live;
+use crate::host::Host;
+use crate::proxy::error::RequestError;
+use crate::snapshot::{Current, Snapshot};
+use crate::tenant::directory::Kept;
+use crate::tenant::{Resolution, State, Tenant};
+
+/// Hosts of one tenant that are shown.
+const HOSTS: usize = 1000;
+
+/// Answers a question.
+pub(super) async fn answer(
+    question: Question,
+    current: Arc<Current>,
+    live: Arc<Live>,
+) -> (StatusCode, Value) {
+    let snapshot = Arc::clone(&current.load());
+    let broken = |_panicked| {
+        let error = json!({ "error": "the list could not be made" });
+        (StatusCode::INTERNAL_SERVER_ERROR, error)
+    };
+    match question {
+        Question::Explain(host) => (StatusCode::OK, explain(&host, &snapshot, &live).await),
+        // A walk over a million rows is not for the thread of the control plane.
+        Question::List(limit) => tokio::task::spawn_blocking(move || list(limit, &snapshot))
+            .await
+            .unwrap_or_else(broken),
+        Question::Show(name) => tokio::task::spawn_blocking(move || show(&name, &snapshot))
+            .await
+            .unwrap_or_else(broken),
+        Question::Purge(host) => purge(host.as_ref(), &snapshot),
+    }
+}
+
+fn list(limit: usize, snapshot: &Snapshot) -> (StatusCode, Value) {
+    let directory = snapshot.resolver.directory();
+    let (mut hosts, mut more) = (Vec::new(), false);
+    directory.each(&mut |host, tenant| {
+        more = hosts.len() >= limit;
+        if !more {
+            hosts.push(json!({
+                "host": host.as_str(),
+                "id": tenant.id.as_str(),
+                "state": tenant.state.name(),
+            }));
+        }
+        !more
+    });
+    let answer = json!({
+        "source": directory.source(),
+        "count": directory.len(),
+        "hosts": hosts,
+        "more": more,
+    });
+    (StatusCode::OK, answer)
+}
+
+fn show(name: &str, snapshot: &Snapshot) -> (StatusCode, Value) {
+    let directory = snapshot.resolver.directory();
+    let host = Host::parse(name).ok();
+    let mut found: Option<Tenant> = None;
+    directory.each(&mut |at, tenant| {
+        let named = tenant.id.as_str() == name
+            || tenant
+                .slug
+                .as_ref()
+                .is_some_and(|slug| slug.as_str() == name)
+            || host.as_ref() == Some(at);
+        if named {
+            found = Some(tenant.clone());
+        }
+        !named
+    });
+    let Some(found) = found else {
+        let error = json!({
+            "error": format!("no tenant in memory has this id, slug or host (source `{}`)", directory.source()),
+        });
+        return (StatusCode::NOT_FOUND, error);
+    };
+    let mut hosts = BTreeSet::new();
+    directory.each(&mut |host, tenant| {
+        if tenant.id == found.id {
+            hosts.insert(host.to_string());
+        }
+        hosts.len() < HOSTS
+    });
+    let mut answer = tenant(&found);
+    if let Some(answer) = answer.as_object_mut() {
+        answer.insert("hosts".to_owned(), json!(hosts));
+    }
+    (StatusCode::OK, answer)
+}
+
+fn purge(host: Option<&Host>, snapshot: &Snapshot) -> (StatusCode, Value) {
+    let directory = snapshot.resolver.directory();
+    if directory.forget(host) {
+        let what = host.map_or("all", Host::as_str);
+        tracing::info!(
+            host = what,
+            "what the source of tenants has said is forgotten"
+        );
+        return (StatusCode::OK, json!({ "purged": what }));
+    }
+    let error = format!(
+        "the source `{}` is held in memory whole: there are no answers to forget (`portico tenant resync` compares a database)",
+        directory.source()
+    );
+    (StatusCode::CONFLICT, json!({ "error": error }))
+}
+
+/// What a request for `host` gets. Asks the source as a request would, so it may wait as long.
+async fn explain(host: &Host, snapshot: &Snapshot, live: &Live) -> Value {
+    let resolver = &snapshot.resolver;
+    // As it is before this question changes it.
+    let (source, kept) = resolver.directory().kept(host);
+    let resolution = match resolver.resolve(host) {
+        Resolution::Ask => resolver.ask(host).await,
+        known => known,
+    };
+    let table = live.table();
+    let served = table.find(Some(host));
+    let covered = served.is_some_and(|served| served.covers(host) && !served.placeholder);
+    let answer = if covered {
+        outcome(&resolution)
+    } else {
+        json!({
+            "status": null,
+            "reason": "no certificate covers this host: a handshake ends with unrecognized_name",
+        })
+    };
+    json!({
+        "host": host.as_str(),
+        "source": source,
+        "cache": cache(kept),
+        "trouble": resolver.directory().trouble(),
+        "tenant": match &resolution {
+            Resolution::Tenant(found) => tenant(found),
+            _ => Value::Null,
+        },
+        "certificate": served.map(|served| json!({
+            "lineage": served.lineage,
+            "names": served.names.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "serial": served.serial,
+            "not_after": served.not_after.to_string(),
+            "placeholder": served.placeholder,
+        })),
+        "https": answer,
+        "http": plain(&resolution),
+    })
+}
+
+fn cache(kept: Kept) -> Value {
+    match kept {
+        Kept::Listed => json!({ "state": "listed" }),
+        Kept::Remembered { age, fresh } => json!({
+            "state": if fresh { "fresh" } else { "stale" },
+            "age_seconds": age.as_secs(),
+        }),
+        Kept::Absent => json!({ "state": "nobody" }),
+        Kept::Nothing => json!({ "state": "unknown" }),
+    }
+}
+
+/// The answer over https.
+fn outcome(resolution: &Resolution) -> Value {
+    let refused = |error: RequestError| {
+        json!({
+            "status": error.status().as_u16(),
+            "reason": error.label(),
+        })
+    };
+    match resolution {
+        Resolution::Tenant(tenant) => match tenant.state {
+            State::Active => json!({ "status": null, "reason": "passed on to the app" }),
+            State::Suspended => refused(RequestError::Suspended),
+            State::Pending => refused(RequestError::Pending),
+            State::Maintenance => refused(RequestError::Maintenance),
+            State::Deleted => refused(RequestError::Deleted),
+            State::Moved => refused(RequestError::UnknownTenant),
+        },
+        Resolution::Redirect(to) => redirect(to),
+        Resolution::Unknown => refused(RequestError::UnknownTenant),
+        Resolution::Ask | Resolution::Unavailable => refused(RequestError::DirectoryDown),
+    }
+}
+
+/// The answer of the plain listener: the way to https, for hosts that are somebody's.
+fn plain(resolution: &Resolution) -> Value {
+    match resolution {
+        Resolution::Tenant(_) => json!({ "status": 308, "reason": "redirect to https" }),
+        other => outcome(other),
+    }
+}
+
+fn redirect(to: &Host) -> Value {
+    json!({
+        "status": 308,
+        "reason": format!("redirect to {to}"),
+    })
+}
+
+fn tenant(tenant: &Tenant) -> Value {
+    let attributes = &tenant.attributes;
+    json!({
+        "id": tenant.id.as_str(),
+        "slug": tenant.slug.as_ref().map(|slug| slug.as_str()),
+        "schema": tenant.schema.as_ref().map(|schema| schema.as_str()),
+        "state": tenant.state.name(),
+        "primary": tenant.primary.as_ref().map(Host::as_str),
+        "plan": attributes.plan,
+        "pool": attributes.pool,
+        "rate": attributes.rate.map(|rate| rate.to_string()),
+        "address_rate": attributes.address_rate.map(|rate| rate.to_string()),
+        "concurrency": attributes.concurrency,
+        "body_size": attributes.body_size.map(|size| size.to_string()),
+        "allow": attributes.allow.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "deny": attributes.deny.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "access_log": attributes.access_log,
+        "verified": attributes.verified,
+    })
+}
