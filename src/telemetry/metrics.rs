@@ -8,6 +8,7 @@
 //! always consistent with itself.
 
 mod certs;
+mod domains;
 mod shard;
 mod text;
 mod upstream;
@@ -15,6 +16,7 @@ mod upstream;
 use std::sync::Arc;
 
 pub use self::certs::{CertificateFacts, EngineFacts, RenewalFacts};
+pub use self::domains::DomainFacts;
 use self::shard::{BUCKETS, CLASSES, Cells, Counter, Histogram, Row};
 pub use self::shard::{Shard, UpstreamCost};
 use self::text::{Kind, Text};

@@ -29,6 +29,7 @@ mod architecture;
 mod bodies;
 mod demo;
 mod docs;
+mod domains;
 mod drain;
 mod early;
 mod hostile;
