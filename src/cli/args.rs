@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use super::cert::change::Reason;
 use super::cert::check::Threshold;
 use super::cert::export::Part;
+use super::tenant::Tenant;
 use crate::host::Host;
 
 /// Where the configuration is if nothing else is said.
@@ -51,6 +52,9 @@ pub enum Verb {
     /// List the DNS providers, try the configured one, remove what is left in DNS
     #[command(subcommand)]
     Dns(Dns),
+    /// Tenants: what a database has to be told
+    #[command(subcommand)]
+    Tenant(Tenant),
     /// Serve a sample app on this machine with a certificate made here
     Demo(Demo),
     /// Print the version

@@ -4,6 +4,7 @@
 //! standard error with a `hint:` where there is one.
 
 mod account;
+mod admin;
 pub mod args;
 pub mod cert;
 mod certs;
@@ -13,6 +14,7 @@ pub mod demo;
 mod dns;
 pub mod persist;
 pub mod run;
+pub mod tenant;
 
 use std::error::Error;
 use std::fmt::Display;
@@ -59,6 +61,7 @@ pub fn run(args: Args) -> Exit {
         Verb::Cert(verb) => certs::run(&verb),
         Verb::Account(verb) => account::run(&verb),
         Verb::Dns(verb) => dns::run(&verb),
+        Verb::Tenant(verb) => tenant::run(&verb),
         Verb::Demo(options) => demo::start::demo(&options),
         Verb::Version => {
             say(concat!("portico ", env!("CARGO_PKG_VERSION")));

@@ -51,7 +51,7 @@ pub use self::problem::{Problem, Problems};
 pub use self::reference::{KeyDefault, Row};
 pub use self::secret::{CredentialSource, Credentials, Secret, SecretError};
 pub use self::server::Server;
-pub use self::tenants::{Apex, TenantSource, Tenants, Www};
+pub use self::tenants::{Apex, CHANNEL, Postgres, Preset, TableName, TenantSource, Tenants, Www};
 pub use self::tls::{ClientAuth, HostPattern, Tls};
 pub use self::upstream::{
     Probe, Transport, Upstream, UpstreamAddress, UpstreamServer, UpstreamTls,

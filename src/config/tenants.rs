@@ -1,5 +1,7 @@
 //! `[tenants]`: how a host becomes a tenant, and how the app is told.
 
+mod postgres;
+
 use std::fmt;
 use std::path::PathBuf;
 
@@ -8,6 +10,8 @@ use http::HeaderName;
 use super::problem::Flaw;
 use super::reader::Reader;
 use crate::host::Host;
+
+pub use self::postgres::{CHANNEL, Postgres, Preset, TableName};
 
 /// Tenant resolution settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +39,8 @@ pub enum TenantSource {
     /// `"file"`: the tenants that a TOML, JSON or CSV file lists (`file = "/etc/portico/tenants.toml"`); read again when it
     /// changes.
     File(PathBuf),
+    /// `"postgres"`: the tenants in the app's database (`[tenants.postgres]`), told of changes as they are made.
+    Postgres(Box<Postgres>),
 }
 
 /// What the bare domain answers.
@@ -117,10 +123,14 @@ const LONGEST_TENANT: usize = 128;
 enum SourceName {
     Pattern,
     File,
+    Postgres,
 }
 
-const SOURCES: &[(&str, SourceName)] =
-    &[("pattern", SourceName::Pattern), ("file", SourceName::File)];
+const SOURCES: &[(&str, SourceName)] = &[
+    ("pattern", SourceName::Pattern),
+    ("file", SourceName::File),
+    ("postgres", SourceName::Postgres),
+];
 const WWW: &[(&str, Www)] = &[
     ("redirect", Www::Redirect),
     ("same", Www::Same),
@@ -143,7 +153,7 @@ impl Tenants {
             &mut names,
             SOURCES,
             "Where tenants are looked up, or a list to ask in turn: `pattern` takes every well-formed label, `file` those that \
-             `file` lists",
+             `file` lists, `postgres` those in a database",
         );
         let file = section.maybe_path(
             "file",
@@ -162,13 +172,6 @@ impl Tenants {
                     "remove it, or set `source = \"file\"`",
                 );
             }
-            tenants.sources = names
-                .iter()
-                .filter_map(|name| match name {
-                    SourceName::Pattern => Some(TenantSource::Pattern),
-                    SourceName::File => file.clone().map(TenantSource::File),
-                })
-                .collect();
         }
         section.flag(
             "redirect_to_primary",
@@ -199,6 +202,19 @@ impl Tenants {
                 "the key has no use without `source = \"pattern\"`",
                 "remove it: the source lists every tenant there is",
             );
+        }
+        let postgres = Postgres::read(reader, names.contains(&SourceName::Postgres));
+        if clear {
+            tenants.sources = names
+                .iter()
+                .filter_map(|name| match name {
+                    SourceName::Pattern => Some(TenantSource::Pattern),
+                    SourceName::File => file.clone().map(TenantSource::File),
+                    SourceName::Postgres => {
+                        postgres.clone().map(Box::new).map(TenantSource::Postgres)
+                    }
+                })
+                .collect();
         }
         tenants
     }

@@ -27,6 +27,9 @@ pub struct Upstream {
     pub keepalive: Duration,
     /// Unused connections kept by each worker for each server. Default 256.
     pub keepalive_connections: usize,
+    /// Whether each connection to a server begins with a PROXY protocol header (version 2) that names the client. Such
+    /// a connection carries one request. Default false.
+    pub send_proxy_protocol: bool,
     /// Most requests under way on each server, of all workers together.
     pub server_requests: Option<u32>,
     /// Most connections to each server, of all workers together.
@@ -101,6 +104,7 @@ impl Default for Upstream {
             response_timeout: Duration::from_secs(60),
             keepalive: Duration::from_millis(1500),
             keepalive_connections: 256,
+            send_proxy_protocol: false,
             server_requests: None,
             server_connections: None,
             queue: 100,
@@ -135,6 +139,7 @@ impl Upstream {
         );
         upstream.refuse_twice(&mut section);
         upstream.read_connections(&mut section);
+        upstream.refuse_proxy_protocol(&mut section);
         upstream.read_failures(&mut section);
         upstream.probe = Probe::read(&mut reader.section("upstream.probe"));
         let https = upstream.servers.iter().any(|server| {
@@ -152,6 +157,24 @@ impl Upstream {
                 let message = format!("`{}` is listed twice, with two weights", server.address);
                 section.refuse("servers", &message, "remove one of the two");
             }
+        }
+    }
+
+    /// HTTP/2 is for many requests on a connection, and a header names the client of all of them.
+    fn refuse_proxy_protocol(&self, section: &mut Section<'_, '_>) {
+        let h2c = self.servers.iter().find(|server| {
+            matches!(&server.address, UpstreamAddress::Tcp { transport, .. } if *transport == Transport::H2c)
+        });
+        if self.send_proxy_protocol
+            && let Some(server) = h2c
+        {
+            let message = format!(
+                "a PROXY protocol header names one client, and connections to `{}` are shared",
+                server.address
+            );
+            let hint = "set `send_proxy_protocol = false`, or use `http://` or `https://`; h2c apps read \
+                        `X-Forwarded-For`";
+            section.refuse("send_proxy_protocol", &message, hint);
         }
     }
 
@@ -179,6 +202,12 @@ impl Upstream {
             &mut self.keepalive_connections,
             0..=65_536,
             "Unused connections kept by each worker for each server; 0 closes each after its response",
+        );
+        section.flag(
+            "send_proxy_protocol",
+            &mut self.send_proxy_protocol,
+            "Whether each connection to an app server begins with a PROXY protocol header (version 2) that names the \
+             client; each request then has a connection of its own",
         );
         self.server_requests = section.maybe_number(
             "server_requests",

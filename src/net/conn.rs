@@ -33,6 +33,10 @@ pub struct ConnInfo {
     pub peer: SocketAddr,
     /// The client's address; IPv4-mapped IPv6 is unmapped, so that `::ffff:203.0.113.9` reads `203.0.113.9`.
     pub client: IpAddr,
+    /// The client's port; 0 if nobody told it.
+    pub client_port: u16,
+    /// The address that the client connected to.
+    pub destination: SocketAddr,
     /// The port that the client came to, as the client sees it.
     pub public_port: u16,
     /// The port of the https listener, as clients see it; redirects lead there.
@@ -40,19 +44,24 @@ pub struct ConnInfo {
 }
 
 impl ConnInfo {
-    /// The same facts of the client that a trusted proxy has named.
+    /// The same facts of the client that a trusted proxy has named, and of the address that it says the client
+    /// connected to.
     #[must_use]
-    pub fn proxied(mut self, client: IpAddr) -> Self {
-        self.client = client.to_canonical();
+    pub fn proxied(mut self, client: SocketAddr, destination: SocketAddr) -> Self {
+        self.client = client.ip().to_canonical();
+        self.client_port = client.port();
+        self.destination = destination;
         self
     }
 
-    /// The facts of a connection from `peer` to a listener that clients know under `public_port`.
+    /// The facts of a connection from `peer` to our socket `local`, which clients know under `public_port`.
     #[must_use]
-    pub fn new(peer: SocketAddr, public_port: u16, https_port: u16) -> Self {
+    pub fn new(peer: SocketAddr, local: SocketAddr, public_port: u16, https_port: u16) -> Self {
         Self {
             peer,
             client: peer.ip().to_canonical(),
+            client_port: peer.port(),
+            destination: local,
             public_port,
             https_port,
         }

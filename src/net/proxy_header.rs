@@ -2,7 +2,8 @@
 //!
 //! [`parse`] is pure and takes any bytes. [`read`] takes exactly the header from a socket and leaves what follows to
 //! TLS or HTTP. Whom to believe is the caller's: the header of a stranger is a lie told for free, so it must not even
-//! be looked for. Source: `proxy-protocol.txt` of HAProxy, 2020/03/05.
+//! be looked for. [`Header::to_bytes`] is what we send, always of version 2 and without TLVs.
+//! Source: `proxy-protocol.txt` of HAProxy, 2020/03/05.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -19,6 +20,13 @@ const WORD: &[u8] = b"PROXY ";
 const LONGEST_LINE: usize = 107;
 /// Bytes of version 2 before the addresses.
 const FIXED: usize = 16;
+/// Version 2 and its two commands.
+const LOCAL: u8 = 0x20;
+const PROXY: u8 = 0x21;
+/// Families, each with the transport: what is not said, and TCP.
+const UNSPECIFIED: u8 = 0x00;
+const TCP4: u8 = 0x11;
+const TCP6: u8 = 0x21;
 /// Most bytes of addresses and TLVs. Balancers send some hundred; the format allows 64 KiB.
 const LARGEST: usize = 2048;
 
@@ -34,6 +42,45 @@ pub enum Header {
     },
     /// The balancer itself (a health check), or a client it cannot name: the socket's own addresses count.
     Local,
+}
+
+impl Header {
+    /// The header of version 2 that says this (§2.2).
+    ///
+    /// Addresses of two families become two of IPv6, as a header has one family for both: the one of IPv4 is mapped.
+    #[must_use]
+    pub fn to_bytes(self) -> Vec<u8> {
+        let Self::Proxied {
+            source,
+            destination,
+        } = self
+        else {
+            return [&SIGNATURE[..], &[LOCAL, UNSPECIFIED, 0, 0]].concat();
+        };
+        let ports = [
+            source.port().to_be_bytes(),
+            destination.port().to_be_bytes(),
+        ]
+        .concat();
+        match (source.ip().to_canonical(), destination.ip().to_canonical()) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => {
+                let fixed = [PROXY, TCP4, 0, 12];
+                [&SIGNATURE[..], &fixed, &from.octets(), &to.octets(), &ports].concat()
+            }
+            (from, to) => {
+                let (from, to) = (as_ipv6(from).octets(), as_ipv6(to).octets());
+                let fixed = [PROXY, TCP6, 0, 36];
+                [&SIGNATURE[..], &fixed, &from, &to, &ports].concat()
+            }
+        }
+    }
+}
+
+fn as_ipv6(ip: IpAddr) -> Ipv6Addr {
+    match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    }
 }
 
 /// How far the bytes go.
@@ -128,8 +175,8 @@ fn version2(bytes: &[u8]) -> Result<Parsed, Malformed> {
     // What is there of the fixed part is judged at once, so that garbage does not wait for the rest.
     let command = match bytes.get(12) {
         None => return Ok(Parsed::Partial),
-        Some(0x20) => Command::Local,
-        Some(0x21) => Command::Proxy,
+        Some(&LOCAL) => Command::Local,
+        Some(&PROXY) => Command::Proxy,
         Some(_) => return Err(Malformed("another version or command")),
     };
     let Some([family, high, low]) = bytes.get(13..FIXED).and_then(|fixed| fixed.first_chunk())
@@ -147,10 +194,10 @@ fn version2(bytes: &[u8]) -> Result<Parsed, Malformed> {
     let (header, rest) = match (command, family) {
         // §2.2: whatever a LOCAL header carries is to be passed over.
         (Command::Local, _) => (Header::Local, None),
-        (Command::Proxy, 0x11) => split(payload, 4)?,
-        (Command::Proxy, 0x21) => split(payload, 16)?,
+        (Command::Proxy, &TCP4) => split(payload, 4)?,
+        (Command::Proxy, &TCP6) => split(payload, 16)?,
         // Unspecified, or a Unix socket: a client that no address names. Only the addresses' size tells where TLVs begin.
-        (Command::Proxy, 0x00) => (Header::Local, None),
+        (Command::Proxy, &UNSPECIFIED) => (Header::Local, None),
         (Command::Proxy, 0x31) => (Header::Local, payload.get(216..)),
         (Command::Proxy, _) => return Err(Malformed("another family than TCP or Unix")),
     };

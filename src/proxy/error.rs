@@ -138,7 +138,9 @@ impl RequestError {
                     }
                 },
                 SendError::QueueFull | SendError::QueueTimeout => StatusCode::SERVICE_UNAVAILABLE,
-                SendError::Exchange { .. } => StatusCode::BAD_GATEWAY,
+                SendError::Exchange { .. } | SendError::TooManyInterim { .. } => {
+                    StatusCode::BAD_GATEWAY
+                }
                 SendError::ConnectTimeout { .. } | SendError::ResponseTimeout { .. } => {
                     StatusCode::GATEWAY_TIMEOUT
                 }
@@ -187,6 +189,7 @@ impl RequestError {
                 SendError::ConnectTimeout { .. } => "upstream-connect-timeout",
                 SendError::ResponseTimeout { .. } => "upstream-response-timeout",
                 SendError::Exchange { .. } => "upstream-exchange",
+                SendError::TooManyInterim { .. } => "upstream-interim",
             },
             Self::BadUpgrade => "upstream-bad-upgrade",
         }
@@ -309,6 +312,7 @@ pub const LABELS: &[&str] = &[
     "upstream-connect-timeout",
     "upstream-dns",
     "upstream-exchange",
+    "upstream-interim",
     "upstream-queue-full",
     "upstream-queue-timeout",
     "upstream-response-timeout",

@@ -5,7 +5,7 @@
 //! connection that it may be idle. No path can leave that out.
 
 use std::cell::Cell;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,6 +18,7 @@ use super::tap::Notes;
 use crate::clock::UnixMillis;
 use crate::host::Host;
 use crate::net::conn::{Activity, ConnInfo};
+use crate::net::proxy_header::Header;
 use crate::telemetry::Protocol;
 use crate::telemetry::access::AccessRecord;
 use crate::tenant::Tenant;
@@ -153,6 +154,22 @@ impl Exchange {
     #[must_use]
     pub fn client(&self) -> IpAddr {
         self.chain.first().copied().unwrap_or(self.conn.info.client)
+    }
+
+    /// The client and the address that it came to, as a header of the PROXY protocol says it to the app. A client that
+    /// `X-Forwarded-For` names has no port: 0.
+    #[must_use]
+    pub fn proxy_header(&self) -> Header {
+        let (info, client) = (&self.conn.info, self.client());
+        let port = if client == info.client {
+            info.client_port
+        } else {
+            0
+        };
+        Header::Proxied {
+            source: SocketAddr::new(client, port),
+            destination: info.destination,
+        }
     }
 
     /// The request's method.

@@ -50,7 +50,8 @@ where
     conn.activity.set_multiplexed();
     let limits = conn.context.view().snapshot.limits.clone();
     let meter = Meter::new(conn.context.timers.ticks().clone());
-    let cork = Cork::new(Guard::new(stream, Rc::clone(&meter)));
+    let largest_head = usize::try_from(limits.header_size.0).unwrap_or(usize::MAX);
+    let cork = Cork::new(Guard::new(stream, Rc::clone(&meter), largest_head));
     let mut builder = h2::server::Builder::new();
     builder
         .max_concurrent_streams(limits.http2_streams)
@@ -71,7 +72,10 @@ where
         cork,
         meter,
         longest_head: limits.header_timeout,
-        longest_unread: limits.body_timeout,
+        stream_limits: stream::Limits {
+            longest_unread: limits.body_timeout,
+            largest_head,
+        },
         state: State::Open,
         goodbye: false,
     };
@@ -122,7 +126,7 @@ struct Serving<T: AsyncRead + AsyncWrite + Unpin + 'static> {
     /// For the end of a header block that has begun; then, for the end of the connection.
     wait: Deadline,
     longest_head: Duration,
-    longest_unread: Duration,
+    stream_limits: stream::Limits,
     state: State,
     /// The client has its last moment: it was told to go and has nothing under way.
     goodbye: bool,
@@ -169,7 +173,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Serving<T> {
                         request,
                         respond,
                         Rc::clone(&self.meter),
-                        self.longest_unread,
+                        self.stream_limits,
                     )));
                 }
                 Poll::Ready(Some(Err(error))) => {

@@ -34,12 +34,13 @@ pub struct Http2Body {
     /// What `content-length` says is still to come; h2 has checked that it is a number and counts along.
     left: Option<u64>,
     data_over: bool,
+    largest_trailers: usize,
 }
 
 impl Http2Body {
-    /// The body of the request with these headers.
+    /// The body of the request with these headers. `largest_head` is from where on h2 leaves out fields.
     #[must_use]
-    pub fn new(stream: h2::RecvStream, headers: &HeaderMap) -> Self {
+    pub fn new(stream: h2::RecvStream, headers: &HeaderMap, largest_head: usize) -> Self {
         let left = headers
             .get(header::CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok()?.parse().ok());
@@ -47,6 +48,7 @@ impl Http2Body {
             stream,
             left,
             data_over: false,
+            largest_trailers: LARGEST_TRAILERS.min(largest_head / 2),
         }
     }
 
@@ -74,7 +76,7 @@ impl Http2Body {
             }
         }
         match ready!(self.stream.poll_trailers(cx)) {
-            Ok(Some(trailers)) if too_large(&trailers) => {
+            Ok(Some(trailers)) if too_large(&trailers, self.largest_trailers) => {
                 Poll::Ready(Some(Err(BodyError::Trailers)))
             }
             Ok(Some(trailers)) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
@@ -85,10 +87,10 @@ impl Http2Body {
 }
 
 /// h2 leaves out what goes beyond the size of a head, without a word, so trailers that come near it are refused: half of
-/// them may be missing.
-fn too_large(trailers: &HeaderMap) -> bool {
+/// them may be missing. A single field of half that size is noticed in its frame, and ends the connection.
+fn too_large(trailers: &HeaderMap, most: usize) -> bool {
     let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 32;
-    trailers.len() > MOST_TRAILERS || trailers.iter().map(size).sum::<usize>() > LARGEST_TRAILERS
+    trailers.len() > MOST_TRAILERS || trailers.iter().map(size).sum::<usize>() > most
 }
 
 impl Body for Inbound {

@@ -17,6 +17,7 @@ pub mod managed;
 mod pace;
 pub mod proxy_status;
 pub mod respond;
+pub mod route;
 pub mod service;
 pub mod tap;
 pub mod target;

@@ -61,6 +61,7 @@ fn error_type(error: &RequestError) -> &'static str {
             SendError::ConnectTimeout { .. } => "connection_timeout",
             SendError::QueueFull | SendError::QueueTimeout => "connection_limit_reached",
             SendError::ResponseTimeout { .. } => "http_response_timeout",
+            SendError::TooManyInterim { .. } => "http_protocol_error",
             SendError::Exchange { source, .. } => exchange(source),
         },
     }

@@ -3,13 +3,11 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
 
 use super::body::{Failure, RequestBody, ResponseBody, Upload, UploadRules};
-use super::client_address;
 use super::context::View;
 use super::error::{Fault, RequestError};
 use super::exchange::{ClientConn, Exchange};
@@ -17,14 +15,13 @@ use super::grpc;
 use super::headers::{self, Facts};
 use super::inbound::Inbound;
 use super::respond::{self, Asked};
+use super::route::{Route, route};
 use super::tap::Refusal;
-use super::target::{self, Target};
+use super::target::Target;
 use super::upgrade;
-use crate::cert::answers::HTTP_PATH;
 use crate::net::deadline::Deadline;
 use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::UpstreamCost;
-use crate::tenant::{Resolution, State};
 use crate::units::ByteSize;
 use crate::upstream::{Lease, SendError, Sent};
 
@@ -83,113 +80,6 @@ async fn answer(
     match forward(outgoing, &mut exchange, &view).await {
         Ok(forwarded) => forwarded.into_response(exchange, &view),
         Err(error) => respond::error(&error, exchange, &asked, &view.snapshot),
-    }
-}
-
-/// Where a request goes.
-enum Route {
-    App(Target),
-    Redirect(String),
-    /// A CA's question on the plain listener (http-01).
-    Validation(Bytes),
-    ServerOptions,
-}
-
-/// Target, certificate, tenant, state: in this order, so that each answer tells no more than it must.
-async fn route(
-    head: &http::request::Parts,
-    exchange: &mut Exchange,
-    snapshot: &Snapshot,
-) -> Result<Route, RequestError> {
-    let peer = exchange.conn.info.client;
-    if snapshot.trusted_proxies.contains(peer) {
-        exchange.chain = client_address::resolve(&head.headers, peer, &snapshot.trusted_proxies);
-        // The peer was not asked for when it came: it is a proxy. Whom it names is.
-        if !snapshot.access.admits(exchange.client()) {
-            return Err(RequestError::Forbidden);
-        }
-    }
-    let https = exchange.conn.tls.is_some();
-    upgrade::check_protocol(head)?;
-    let target = target::parse(head, https)?;
-    exchange.host = Some(target.authority.host.clone());
-    check_port(&target, exchange, https)?;
-    if let Some(tls) = &exchange.conn.tls
-        && !(tls.served.covers(&target.authority.host)
-            && snapshot
-                .tls
-                .covers(&target.authority.host, tls.policy.as_ref()))
-    {
-        return Err(RequestError::Misdirected);
-    }
-    // Before the tenant: a name may be proven before it is anybody's. Nothing but a token of the table is answered.
-    if !https
-        && head.method == Method::GET
-        && head.uri.path().starts_with(HTTP_PATH)
-        && let Some(answer) = exchange
-            .conn
-            .context
-            .validation(&target.authority.host, head.uri.path())
-    {
-        return Ok(Route::Validation(answer));
-    }
-    // After the CA's question: its answer is a few bytes, and a certificate must not lapse for want of them.
-    if exchange.conn.context.pressure.is_high() {
-        return Err(RequestError::Overloaded);
-    }
-    let host = &target.authority.host;
-    let resolution = match snapshot.resolver.resolve(host) {
-        Resolution::Ask => snapshot.resolver.ask(host).await,
-        known => known,
-    };
-    let tenant = match resolution {
-        Resolution::Tenant(tenant) => tenant,
-        Resolution::Redirect(host) => return Ok(Route::Redirect(location(&host, exchange, head))),
-        Resolution::Unknown => return Err(RequestError::UnknownTenant),
-        Resolution::Ask | Resolution::Unavailable => return Err(RequestError::DirectoryDown),
-    };
-    let state = tenant.state;
-    exchange.tenant = Some(tenant);
-    if !https {
-        // The plain listener answers nothing but the way to https, and that only for hosts that are somebody's.
-        return Ok(Route::Redirect(location(
-            &target.authority.host,
-            exchange,
-            head,
-        )));
-    }
-    let last = head.method == Method::OPTIONS && headers::max_forwards(&head.headers) == Some(0);
-    if target.server_wide || last {
-        return Ok(Route::ServerOptions);
-    }
-    match state {
-        State::Active => Ok(Route::App(target)),
-        State::Suspended => Err(RequestError::Suspended),
-        State::Pending => Err(RequestError::Pending),
-        State::Maintenance => Err(RequestError::Maintenance),
-        State::Deleted => Err(RequestError::Deleted),
-        // Where to was not said, or it would be a redirect.
-        State::Moved => Err(RequestError::UnknownTenant),
-    }
-}
-
-/// A port in `Host` must be the one that the client came to; another would end up in the app's links.
-fn check_port(target: &Target, exchange: &Exchange, https: bool) -> Result<(), RequestError> {
-    let default = if https { 443 } else { 80 };
-    match target.authority.port {
-        Some(port) if port != default && port != exchange.conn.info.public_port => Err(
-            RequestError::BadTarget("the port in `Host` is not the one of this listener"),
-        ),
-        _ => Ok(()),
-    }
-}
-
-fn location(host: &crate::host::Host, exchange: &Exchange, head: &http::request::Parts) -> String {
-    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-    let path = if path == "*" { "/" } else { path };
-    match exchange.conn.info.https_port {
-        443 => format!("https://{host}{path}"),
-        port => format!("https://{host}:{port}{path}"),
     }
 }
 
@@ -344,7 +234,9 @@ async fn forward(
     } = outgoing;
     let metrics = &exchange.conn.context.metrics;
     let mut sent = Sent::default();
-    let answer = view.group.send(request, &deadline, &mut sent).await;
+    let from = exchange.proxy_header();
+    let answer = view.group.send(request, from, &deadline, &mut sent);
+    let answer = answer.await;
     metrics.upstream_sent(&upstream_cost(sent));
     let answer = match answer {
         Ok(answer) => answer,

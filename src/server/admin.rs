@@ -1,13 +1,14 @@
-//! The admin listener: liveness, readiness, metrics and status, for machines and operators on this host.
+//! The admin listener: liveness, readiness, metrics, status and a command, for machines and operators on this host.
 //!
 //! | path | answer |
 //! |---|---|
 //! | `/livez` | 200 while the control plane turns |
-//! | `/readyz` | 200, or 503 with reasons |
+//! | `/readyz` | 200, or 503 with reasons; what is not as it should be but can be served with is `degraded` |
 //! | `/metrics` | Prometheus' text format |
-//! | `/status` | JSON for people and `portico status` |
+//! | `/status` | JSON for people |
+//! | `POST /tenants/resync` | 202: tenants are compared with their source; with `?force=1`, even if most of them would go |
 //!
-//! It only reads: nothing can be changed here, and no secret is shown. It listens on loopback (the configuration sees to
+//! No secret is shown, and nothing is changed but by that command, which needs the header `Portico-Command`. It listens on loopback (the configuration sees to
 //! it) or on a Unix socket for owner and group. What it shows comes from an [`AdminSource`]; it runs on the control
 //! plane, one exchange per connection, under a deadline, and never touches a worker.
 
@@ -45,6 +46,9 @@ const HEAD_BYTES: usize = 8 * 1024;
 /// Connections at a time; more wait in the kernel's queue.
 const CONNECTIONS: usize = 32;
 
+/// The header of commands.
+pub const COMMAND: &str = "portico-command";
+
 /// What the admin listener shows.
 pub trait AdminSource: Send + Sync {
     /// Whether the proxy takes new work; if not, why, in words for an operator.
@@ -52,6 +56,14 @@ pub trait AdminSource: Send + Sync {
     /// # Errors
     /// The reasons.
     fn ready(&self) -> Result<(), Vec<String>>;
+    /// What is not as it should be but does not keep the proxy from serving.
+    fn degraded(&self) -> Vec<String> {
+        Vec::new()
+    }
+    /// Has tenants compared with their source. Returns whether there is a source to compare with.
+    fn resync(&self, _force: bool) -> bool {
+        false
+    }
     /// The answer to `/status`.
     fn status(&self) -> Value;
     /// The answer to `/metrics`, in Prometheus' text format 0.0.4.
@@ -146,10 +158,20 @@ impl Answers {
                 "the host has to be an address or localhost",
             );
         }
+        if request.method() == Method::POST && request.uri().path() == "/tenants/resync" {
+            return self.resync(request);
+        }
         let answer: fn(&Self) -> Response<Full<Bytes>> = match request.uri().path() {
             "/livez" => |_| json_response(StatusCode::OK, &json!({ "live": true })),
             "/readyz" => |this| match this.source.ready() {
-                Ok(()) => json_response(StatusCode::OK, &json!({ "ready": true, "reasons": [] })),
+                Ok(()) => {
+                    let mut answer = json!({ "ready": true, "reasons": [] });
+                    let degraded = this.source.degraded();
+                    if !degraded.is_empty() {
+                        answer["degraded"] = json!(degraded);
+                    }
+                    json_response(StatusCode::OK, &answer)
+                }
                 Err(reasons) => json_response(
                     StatusCode::SERVICE_UNAVAILABLE,
                     &json!({ "ready": false, "reasons": reasons }),
@@ -172,6 +194,30 @@ impl Answers {
             return refusal;
         }
         answer(self)
+    }
+
+    /// A page in a browser on this host can send requests here without reading the answers, but no header of its own: the
+    /// browser would ask first whether it may, and nobody says yes.
+    fn resync<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        if !request.headers().contains_key(COMMAND) {
+            return error(
+                StatusCode::FORBIDDEN,
+                "the header portico-command is missing",
+            );
+        }
+        let force = match request.uri().query() {
+            None => false,
+            Some("force=1") => true,
+            Some(_) => return error(StatusCode::BAD_REQUEST, "the one parameter is force=1"),
+        };
+        if self.source.resync(force) {
+            json_response(StatusCode::ACCEPTED, &json!({ "resync": true }))
+        } else {
+            error(
+                StatusCode::CONFLICT,
+                "no source of tenants can be compared with",
+            )
+        }
     }
 }
 

@@ -145,11 +145,15 @@ async fn proxied(
             return Err(PROXY_HEADER);
         }
     };
-    let Header::Proxied { source, .. } = header else {
+    let Header::Proxied {
+        source,
+        destination,
+    } = header
+    else {
         // The balancer's own, as its health checks are.
         return Ok(info);
     };
-    let info = info.proxied(source.ip());
+    let info = info.proxied(source, destination);
     let view = context.view();
     // A trusted proxy behind the balancer speaks for many, too.
     if view.snapshot.trusted_proxies.contains(info.client) {

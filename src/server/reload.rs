@@ -206,7 +206,7 @@ fn tenant_file(config: &Config) -> Option<&Path> {
         .iter()
         .find_map(|source| match source {
             TenantSource::File(path) => Some(path.as_path()),
-            TenantSource::Pattern => None,
+            TenantSource::Pattern | TenantSource::Postgres(_) => None,
         })
 }
 

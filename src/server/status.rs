@@ -19,7 +19,8 @@ use crate::clock::UnixTime;
 use crate::config::Config;
 use crate::snapshot::Current;
 use crate::telemetry::access::AccessLog;
-use crate::telemetry::metrics::{CertificateFacts, DomainFacts, Facts, Metrics};
+use crate::telemetry::metrics::{CertificateFacts, DirectoryFacts, DomainFacts, Facts, Metrics};
+use crate::tenant::directory::Health;
 
 /// Everything there is to tell.
 #[derive(Debug)]
@@ -222,6 +223,37 @@ impl Status {
         })
     }
 
+    fn directories(&self) -> Vec<Health> {
+        self.current.load().resolver.directory().health()
+    }
+
+    fn tenants(&self) -> Value {
+        let snapshot = self.current.load();
+        let directory = snapshot.resolver.directory();
+        let sources: Vec<_> = directory
+            .health()
+            .iter()
+            .map(|health| {
+                json!({
+                    "source": health.source,
+                    "up": health.up,
+                    "age_seconds": health.age.map(|age| age.as_secs()),
+                    "loads": health.loads,
+                    "failures": health.failures,
+                    "resyncs_refused": health.refused,
+                    "changes": health.changes,
+                    "bad_rows": health.bad_rows,
+                })
+            })
+            .collect();
+        json!({
+            "source": directory.source(),
+            "count": directory.len(),
+            "trouble": directory.trouble(),
+            "sources": sources,
+        })
+    }
+
     fn certificates(&self) -> Vec<Value> {
         let now = UnixTime::now();
         let table = self.live.table();
@@ -256,6 +288,11 @@ impl AdminSource for Status {
         if self.live.table().all().is_empty() {
             reasons.push("no certificate is loaded".to_owned());
         }
+        for health in self.directories() {
+            if health.age.is_none() {
+                reasons.push(format!("no tenant is known yet: {}", health.source));
+            }
+        }
         if self.draining.load(Relaxed) {
             reasons.push("draining".to_owned());
         }
@@ -266,10 +303,18 @@ impl AdminSource for Status {
         }
     }
 
+    fn degraded(&self) -> Vec<String> {
+        let trouble = self.current.load().resolver.directory().trouble();
+        trouble.into_iter().collect()
+    }
+
+    fn resync(&self, force: bool) -> bool {
+        self.current.load().resolver.directory().resync(force)
+    }
+
     fn status(&self) -> Value {
         let snapshot = self.current.load();
         let now = UnixTime::now();
-        let directory = snapshot.resolver.directory();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
@@ -285,9 +330,9 @@ impl AdminSource for Status {
             "domains": snapshot.domains.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "certificates": self.certificates(),
             "acme": self.acme(),
-            "domains": self.domains(),
+            "custom_domains": self.domains(),
             "upstreams": upstreams::status(&snapshot),
-            "tenants": { "source": directory.source(), "count": directory.len() },
+            "tenants": self.tenants(),
             "last_reload": *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner),
         })
     }
@@ -309,6 +354,20 @@ impl AdminSource for Status {
             })
             .collect();
         let upstream = upstreams::facts(&self.current.load());
+        let directories: Vec<_> = self
+            .directories()
+            .into_iter()
+            .map(|health| DirectoryFacts {
+                source: health.source,
+                up: health.up,
+                age: health.age.map(|age| age.as_secs()),
+                loads: health.loads,
+                failures: health.failures,
+                refused: health.refused,
+                changes: health.changes,
+                bad_rows: health.bad_rows,
+            })
+            .collect();
         let mut out = String::new();
         self.metrics.render(
             &mut out,
@@ -322,6 +381,7 @@ impl AdminSource for Status {
                 tenants: self.current.load().resolver.directory().len(),
                 tenants_ok: self.tenants_ok.load(Relaxed),
                 tenants_failed: self.tenants_failed.load(Relaxed),
+                directories: &directories,
                 access_log_lost: self.access_log.lost(),
                 certificates: &certificates,
                 engine: &look.engine,

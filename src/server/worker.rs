@@ -164,7 +164,10 @@ struct Take {
 
 impl Take {
     fn take(&self, stream: TcpStream, peer: std::net::SocketAddr) {
-        let info = ConnInfo::new(peer, self.door.public_port, self.door.https_port);
+        let Ok(local) = stream.local_addr() else {
+            return; // The client is gone already.
+        };
+        let info = ConnInfo::new(peer, local, self.door.public_port, self.door.https_port);
         let named = self.shared.proxy_protocol.contains(info.client);
         let view = self.context.view();
         // A balancer speaks for many clients: it is neither counted nor on a list; those whom it names are.

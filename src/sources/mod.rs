@@ -5,6 +5,10 @@
 //! directory; the request path only reads. It ends when nobody has the directory any more. Opening never waits for a network:
 //! a source that has not heard from its database yet says that it cannot know, not that there is nobody.
 
+pub mod postgres;
+pub mod rows;
+pub mod saved;
+
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
@@ -25,6 +29,9 @@ pub enum SourceError {
     /// The tenant file.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The database.
+    #[error(transparent)]
+    Postgres(#[from] postgres::DsnError),
 }
 
 /// What keeps a source true. It has to end soon when its directory is dropped, so it holds no strong reference to it while
@@ -123,5 +130,6 @@ fn open(source: &TenantSource, place: &Place<'_>) -> Result<Opened, SourceError>
             directory: Arc::new(FileDirectory::load(path, place.bases)?),
             task: None,
         },
+        TenantSource::Postgres(settings) => postgres::open(settings, place)?,
     })
 }

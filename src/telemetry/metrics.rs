@@ -8,6 +8,7 @@
 //! always consistent with itself.
 
 mod certs;
+mod directory;
 mod domains;
 mod shard;
 mod text;
@@ -16,6 +17,7 @@ mod upstream;
 use std::sync::Arc;
 
 pub use self::certs::{CertificateFacts, EngineFacts, RenewalFacts};
+pub use self::directory::DirectoryFacts;
 pub use self::domains::DomainFacts;
 use self::shard::{BUCKETS, CLASSES, Cells, Counter, Histogram, Row};
 pub use self::shard::{Shard, UpstreamCost};
@@ -61,6 +63,8 @@ pub struct Facts<'a> {
     pub tenants_ok: u64,
     /// Changed lists of tenants that changed nothing because something was wrong.
     pub tenants_failed: u64,
+    /// The sources of tenants that keep themselves true.
+    pub directories: &'a [DirectoryFacts],
     /// Records of the access log that could not be written.
     pub access_log_lost: u64,
     /// The certificates in service.
@@ -282,6 +286,7 @@ impl Facts<'_> {
         );
         text.sample(name, &[("result", "ok")], self.tenants_ok);
         text.sample(name, &[("result", "failed")], self.tenants_failed);
+        directory::render(text, self.directories);
         certs::render_served(text, &self.engine.node, self.certificates);
         certs::render_engine(text, self.engine, self.certificates);
         self.upstream.render(text);

@@ -11,12 +11,13 @@ use super::balance::{self, Candidate, Random};
 use super::budget::Budget;
 use super::connect::ConnectError;
 use super::error::SendError;
-use super::lease::{Failed, Lease, Slot};
+use super::lease::{Cause, Failed, Lease, Slot};
 use super::pool::{Permit, Pool, Way};
 use super::queue::Queue;
 use super::retry::{self, Attempt, Decision};
 use super::spec::Spec;
 use crate::net::deadline::Deadline;
+use crate::net::proxy_header::Header;
 
 /// The servers that may answer, as one worker sees them.
 #[derive(Debug)]
@@ -107,7 +108,8 @@ where
         }
     }
 
-    /// Sends `request`, whose target is in origin form and whose headers are final. `deadline` is used for each wait.
+    /// Sends `request`, whose target is in origin form and whose headers are final. `from` is for servers that are told
+    /// by a PROXY protocol header whose connection it is. `deadline` is used for each wait.
     ///
     /// Dropped before it is done, the connection in use is closed, or the stream reset.
     ///
@@ -116,6 +118,7 @@ where
     pub async fn send(
         &self,
         mut request: Request<B>,
+        from: Header,
         deadline: &Deadline,
         sent: &mut Sent,
     ) -> Result<Answer<B>, SendError> {
@@ -123,8 +126,8 @@ where
         let only_http1 = request.headers().contains_key(header::UPGRADE);
         let mut tries = Tries::default();
         loop {
-            let (index, mut lease, reused) =
-                self.lease(&mut tries, only_http1, deadline, sent).await?;
+            let found = self.lease(&mut tries, only_http1, from, deadline, sent);
+            let (index, mut lease, reused) = found.await?;
             tries.sends += 1;
             let copy = if reused || lease.is_http2() || self.pools.len() > 1 {
                 keep_copy(&request, lease.is_http2())
@@ -175,6 +178,7 @@ where
         &self,
         tries: &mut Tries,
         only_http1: bool,
+        from: Header,
         deadline: &Deadline,
         sent: &mut Sent,
     ) -> Result<(usize, Lease<B>, bool), SendError> {
@@ -196,7 +200,7 @@ where
                 Way::Kept(lease) => return Ok((index, lease, true)),
                 Way::Connect(slot, permit) => {
                     // Boxed: making a connection is rare and its state is large, and every request would carry it.
-                    let connecting = self.connect(slot, permit, only_http1, deadline);
+                    let connecting = self.connect(slot, permit, only_http1, from, deadline);
                     match Box::pin(connecting).await {
                         Ok(lease) => {
                             sent.connects += 1;
@@ -244,7 +248,7 @@ where
             unsent: failed.unsent.is_some(),
             unprocessed: failed.is_unprocessed(),
             reused,
-            replayable: copy.is_some(),
+            replayable: copy.is_some() && !failed.has_begun(),
             elsewhere: !reused && failed.is_broken_connection() && self.has_untried(tries),
         };
         let allowed = match retry::decide(method, attempt, tries.sends) {
@@ -256,20 +260,17 @@ where
             .unsent
             .take()
             .or_else(|| copy.map(Copy::into_request));
-        match (again.filter(|_| allowed), failed.error) {
-            (Some(request), _) => {
-                sent.retries += 1;
-                Ok(request)
-            }
-            (None, Some(source)) => Err(SendError::Exchange {
-                server: lease.label().to_string(),
-                source,
-            }),
-            // A lease without a connection: nothing was tried, and nobody is to blame.
-            (None, None) => Err(SendError::ConnectTimeout {
-                server: lease.label().to_string(),
-            }),
+        if let Some(request) = again.filter(|_| allowed) {
+            sent.retries += 1;
+            return Ok(request);
         }
+        let server = lease.label().to_string();
+        Err(match failed.cause {
+            Cause::Error(source) => SendError::Exchange { server, source },
+            Cause::TooManyInterim => SendError::TooManyInterim { server },
+            // A lease without a connection: nothing was tried, and nobody is to blame.
+            Cause::Unused => SendError::ConnectTimeout { server },
+        })
     }
 
     /// A server that failed is left alone for a moment by this worker, and by all after too many failures.
@@ -378,11 +379,12 @@ where
         slot: Slot<B>,
         permit: Permit,
         only_http1: bool,
+        from: Header,
         deadline: &Deadline,
     ) -> Result<Lease<B>, SendError> {
         let pool = Rc::clone(slot.pool());
         let server = || pool.server().label().to_string();
-        let connecting = pool.connect(slot, permit, only_http1);
+        let connecting = pool.connect(slot, permit, only_http1, from);
         let limit = self.spec.settings.connect_timeout;
         let error = match deadline.limit(limit, connecting).await {
             Some(Ok(lease)) => return Ok(lease),

@@ -1,4 +1,4 @@
-//! Makes a connection to an app server: look-up where there was none yet, TCP or a Unix socket, TLS.
+//! Makes a connection to an app server: look-up where there was none yet, TCP or a Unix socket, PROXY protocol, TLS.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustls_pki_types::ServerName;
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -18,6 +18,7 @@ use super::resolve;
 use super::server::Server;
 use super::tls::Tls;
 use crate::config::{Transport, UpstreamAddress};
+use crate::net::proxy_header::Header;
 
 /// Why there is no connection.
 #[derive(Debug, Error)]
@@ -91,6 +92,8 @@ pub struct How<'a> {
     pub tls: Option<&'a Tls>,
     /// Whether HTTP/2 must not be chosen.
     pub only_http1: bool,
+    /// What a PROXY protocol header in front of everything says; none without one.
+    pub header: Option<Header>,
     /// Which of a name's addresses is tried first.
     pub turn: usize,
     /// The caller's own limit; a name's addresses share it, so that a dead one leaves time for the others.
@@ -104,9 +107,10 @@ pub struct How<'a> {
 pub async fn connect(server: &Server, how: How<'_>) -> Result<Connected, ConnectError> {
     let (transport, host) = match server.address() {
         UpstreamAddress::Unix(path) => {
-            let stream = UnixStream::connect(path)
+            let mut stream = UnixStream::connect(path)
                 .await
                 .map_err(ConnectError::Refused)?;
+            introduce(&mut stream, how.header).await?;
             return Ok(Connected {
                 stream: Stream::Unix(stream),
                 http2: false,
@@ -117,7 +121,8 @@ pub async fn connect(server: &Server, how: How<'_>) -> Result<Connected, Connect
             transport, host, ..
         } => (*transport, host),
     };
-    let stream = tcp(server, how).await?;
+    let mut stream = tcp(server, how).await?;
+    introduce(&mut stream, how.header).await?;
     let peer = stream.peer_addr().ok();
     match transport {
         Transport::Http | Transport::H2c => Ok(Connected {
@@ -133,6 +138,20 @@ pub async fn connect(server: &Server, how: How<'_>) -> Result<Connected, Connect
                 peer,
             })
         }
+    }
+}
+
+/// Says whose connection it is, if the server is to be told.
+async fn introduce(
+    stream: &mut (impl AsyncWrite + Unpin),
+    header: Option<Header>,
+) -> Result<(), ConnectError> {
+    match header {
+        Some(header) => {
+            let written = stream.write_all(&header.to_bytes()).await;
+            written.map_err(ConnectError::Refused)
+        }
+        None => Ok(()),
     }
 }
 
@@ -261,6 +280,7 @@ mod tests {
         How {
             tls: None,
             only_http1: false,
+            header: None,
             turn,
             limit: Duration::from_secs(5),
         }

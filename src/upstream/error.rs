@@ -34,6 +34,12 @@ pub enum SendError {
         /// The server.
         server: String,
     },
+    /// Interim answers (1xx) came, and more of them than are waited for.
+    #[error("`{server}` sends interim answers and no final one")]
+    TooManyInterim {
+        /// The server.
+        server: String,
+    },
     /// The connection broke, or what came was not HTTP.
     #[error("the exchange with `{server}` failed")]
     Exchange {

@@ -10,6 +10,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 
+use super::interim::Interim;
 use super::pool::{Multi, Pool};
 use super::wire;
 use crate::net::deadline::Deadline;
@@ -59,13 +60,32 @@ pub struct Lease<B> {
     slot: Slot<B>,
 }
 
+/// Whether a connection may serve another request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reuse {
+    /// It may.
+    Allowed,
+    /// It is one client's: its PROXY protocol header names it.
+    Never,
+}
+
+/// A connection of HTTP/1.1, which serves one request at a time.
+#[derive(Debug)]
+pub struct Single<B> {
+    /// Where requests go in.
+    pub sender: http1::SendRequest<B>,
+    /// Ends the connection when nobody waits for it any more.
+    pub abandoned: Deadline,
+    /// Interim answers to the request under way.
+    pub interim: Arc<Interim>,
+    /// Whether another request may follow.
+    pub reuse: Reuse,
+}
+
 #[derive(Debug)]
 pub(super) enum Conn<B> {
-    Http1 {
-        /// None once given back.
-        sender: Option<http1::SendRequest<B>>,
-        abandoned: Deadline,
-    },
+    /// None once given back.
+    Http1(Option<Single<B>>),
     Http2 {
         sender: http2::SendRequest<B>,
         scheme: Scheme,
@@ -79,9 +99,8 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    pub(super) fn http1(slot: Slot<B>, sender: http1::SendRequest<B>, abandoned: Deadline) -> Self {
-        let sender = Some(sender);
-        let conn = Conn::Http1 { sender, abandoned };
+    pub(super) fn http1(slot: Slot<B>, single: Single<B>) -> Self {
+        let conn = Conn::Http1(Some(single));
         Self { conn, slot }
     }
 
@@ -119,16 +138,24 @@ where
     /// hyper's, with the request if nothing of it was written.
     pub async fn send(&mut self, mut request: Request<B>) -> Result<Response<Incoming>, Failed<B>> {
         match &mut self.conn {
-            Conn::Http1 {
-                sender: Some(sender),
-                ..
-            } => {
+            Conn::Http1(Some(single)) => {
                 wire::for_http1(&mut request);
-                sender.try_send_request(request).await.map_err(Failed::from)
+                if single.reuse == Reuse::Never {
+                    wire::close_after(&mut request);
+                }
+                single.interim.watch(&mut request);
+                let answer = single.sender.try_send_request(request).await;
+                if single.interim.is_too_many() {
+                    return Err(Failed {
+                        unsent: None,
+                        cause: Cause::TooManyInterim,
+                    });
+                }
+                answer.map_err(Failed::from)
             }
-            Conn::Http1 { sender: None, .. } => Err(Failed {
+            Conn::Http1(None) => Err(Failed {
                 unsent: Some(request),
-                error: None,
+                cause: Cause::Unused,
             }),
             Conn::Http2 { sender, scheme, .. } => {
                 wire::for_http2(&mut request, scheme);
@@ -139,10 +166,10 @@ where
 
     /// The request was sent whole and the response read to the end: the connection may serve another.
     pub fn give_back(mut self) {
-        if let Conn::Http1 { sender, abandoned } = &mut self.conn
-            && let Some(sender) = sender.take()
+        if let Conn::Http1(single) = &mut self.conn
+            && let Some(single) = single.take_if(|single| single.reuse == Reuse::Allowed)
         {
-            self.slot.pool().give_back(sender, abandoned.clone());
+            self.slot.pool().give_back(single);
         }
     }
 }
@@ -150,8 +177,12 @@ where
 impl<B> Drop for Conn<B> {
     fn drop(&mut self) {
         match self {
-            Self::Http1 { sender, abandoned } => {
-                if sender.take().is_some() {
+            Self::Http1(single) => {
+                if let Some(Single {
+                    sender, abandoned, ..
+                }) = single.take()
+                {
+                    drop(sender);
                     abandoned.arm(LAST_BYTES);
                     abandoned.wake();
                 }
@@ -166,15 +197,26 @@ impl<B> Drop for Conn<B> {
 pub struct Failed<B> {
     /// The request, if nothing of it was written.
     pub unsent: Option<Request<B>>,
-    /// What hyper said; none if the connection was never used.
-    pub error: Option<hyper::Error>,
+    /// What went wrong.
+    pub cause: Cause,
+}
+
+/// What went wrong with an exchange.
+#[derive(Debug)]
+pub enum Cause {
+    /// Nothing: the connection was never used.
+    Unused,
+    /// hyper's word for it.
+    Error(hyper::Error),
+    /// The server sent more interim answers than are waited for.
+    TooManyInterim,
 }
 
 impl<B> From<TrySendError<Request<B>>> for Failed<B> {
     fn from(mut failed: TrySendError<Request<B>>) -> Self {
         Self {
             unsent: failed.take_message(),
-            error: Some(failed.into_error()),
+            cause: Cause::Error(failed.into_error()),
         }
     }
 }
@@ -192,7 +234,7 @@ impl<B> Failed<B> {
     /// Whether the connection ended, and not what came on it was wrong.
     #[must_use]
     pub fn is_broken_connection(&self) -> bool {
-        self.error.as_ref().is_some_and(|error| {
+        self.error().is_some_and(|error| {
             self.blames_server()
                 && !error.is_parse()
                 && !error.is_parse_too_large()
@@ -203,15 +245,31 @@ impl<B> Failed<B> {
     /// Whether this speaks against the server: not the reset of one stream, and nothing that we or the client did.
     #[must_use]
     pub fn blames_server(&self) -> bool {
-        let Some(error) = &self.error else {
-            return false;
-        };
-        let stream_only = self.h2().is_some_and(|error| !error.is_io());
-        !error.is_user() && !stream_only
+        match &self.cause {
+            Cause::Unused => false,
+            Cause::TooManyInterim => true,
+            Cause::Error(error) => {
+                let stream_only = self.h2().is_some_and(|error| !error.is_io());
+                !error.is_user() && !stream_only
+            }
+        }
+    }
+
+    /// Whether something of an answer has come, so that the request was looked at.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        matches!(self.cause, Cause::TooManyInterim)
+    }
+
+    fn error(&self) -> Option<&hyper::Error> {
+        match &self.cause {
+            Cause::Error(error) => Some(error),
+            Cause::Unused | Cause::TooManyInterim => None,
+        }
     }
 
     fn h2(&self) -> Option<&h2::Error> {
-        let error: &dyn std::error::Error = self.error.as_ref()?;
+        let error: &dyn std::error::Error = self.error()?;
         error.source()?.downcast_ref()
     }
 }

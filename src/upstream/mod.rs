@@ -18,6 +18,7 @@ pub mod budget;
 pub mod client;
 pub mod connect;
 pub mod error;
+pub mod interim;
 pub mod lease;
 pub mod pool;
 pub mod probe;

@@ -8,6 +8,10 @@
 //! HTTP/2: several streams on a connection, as many as the server allows and [`MOST_STREAMS`] at most; then another
 //! connection. Requests that come while the first connection is being made wait for it. A connection that the server
 //! ends (GOAWAY) takes no new stream and goes when its last stream does.
+//!
+//! With a PROXY protocol header a connection is one client's, so it carries one request of HTTP/1.1 and is never
+//! kept. To keep it for the same client would help that client only, for the second or two of `keepalive`, and hold a
+//! place in the app from all others; and the pool could not mix up what it does not have.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -25,13 +29,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::Notify;
 
 use super::connect::{ConnectError, Connected, How, Stream, connect};
-use super::lease::{Lease, Slot};
+use super::interim::Interim;
+use super::lease::{Lease, Reuse, Single, Slot};
 use super::queue::Queue;
 use super::server::{Count, Server};
 use super::tls::Tls;
 use crate::config::{Transport, UpstreamAddress};
-use crate::net::deadline::{Deadline, TICK, Ticks, Timers};
+use crate::net::deadline::{TICK, Ticks, Timers};
 use crate::net::local;
+use crate::net::proxy_header::Header;
 
 /// Largest head of a response.
 const MAX_HEAD: usize = 64 << 10;
@@ -78,6 +84,8 @@ pub struct Settings {
     pub keepalive: Duration,
     /// Unused HTTP/1.1 connections kept.
     pub most_idle: usize,
+    /// Whether connections begin with a PROXY protocol header.
+    pub send_proxy_protocol: bool,
     /// Most requests on the server, of all workers.
     pub most_requests: Option<u32>,
     /// Most connections to the server, of all workers.
@@ -88,8 +96,7 @@ pub struct Settings {
 
 #[derive(Debug)]
 struct Idle<B> {
-    sender: http1::SendRequest<B>,
-    abandoned: Deadline,
+    single: Single<B>,
     since: u32,
 }
 
@@ -226,14 +233,16 @@ where
         })
     }
 
-    /// Takes over settings that may change at a reload. Connections that were verified by other rules are let go.
+    /// Takes over settings that may change at a reload. Connections that were verified by other rules are let go, and
+    /// those without a header that is wanted now.
     pub fn configure(&self, settings: Settings, tls: Option<&Tls>) {
         self.settings.set(settings);
         let before = self.tls.replace(tls.cloned());
-        if before
-            .as_ref()
-            .zip(tls)
-            .is_some_and(|(before, now)| !before.verifies_like(now))
+        if settings.send_proxy_protocol
+            || before
+                .as_ref()
+                .zip(tls)
+                .is_some_and(|(before, now)| !before.verifies_like(now))
         {
             self.idle.borrow_mut().clear();
             self.multi.borrow_mut().clear();
@@ -260,7 +269,7 @@ where
             Some(_) => return None,
         };
         let slot = Slot::new(self, counted);
-        let slot = if fresh {
+        let slot = if fresh || settings.send_proxy_protocol {
             slot
         } else {
             match self.take(slot, only_http1) {
@@ -268,6 +277,7 @@ where
                 Err(slot) => slot,
             }
         };
+        let only_http1 = only_http1 || settings.send_proxy_protocol;
         if self.http2.get() && !only_http1 && self.connecting.get() {
             return Some(Way::Soon(slot));
         }
@@ -299,14 +309,15 @@ where
         }
         let mut idle = self.idle.borrow_mut();
         while let Some(entry) = idle.pop() {
-            if entry.sender.is_ready() && !self.is_stale(entry.since) {
-                return Ok(Lease::http1(slot, entry.sender, entry.abandoned));
+            if entry.single.sender.is_ready() && !self.is_stale(entry.since) {
+                return Ok(Lease::http1(slot, entry.single));
             }
         }
         Err(slot)
     }
 
-    /// Makes a connection. Its driver runs on this worker until both sides are done with it.
+    /// Makes a connection, for `from` if the server is to be told. Its driver runs on this worker until both sides
+    /// are done with it.
     ///
     /// # Errors
     /// [`ConnectError`].
@@ -315,7 +326,10 @@ where
         slot: Slot<B>,
         permit: Permit,
         only_http1: bool,
+        from: Header,
     ) -> Result<Lease<B>, ConnectError> {
+        let header = self.settings.get().send_proxy_protocol.then_some(from);
+        let only_http1 = only_http1 || header.is_some();
         let _connecting = (self.http2.get() && !only_http1).then(|| Connecting::begin(self));
         let tls = self.tls.borrow().clone();
         let turn = self.turn.get();
@@ -323,6 +337,7 @@ where
         let how = How {
             tls: tls.as_ref(),
             only_http1,
+            header,
             turn,
             limit: self.settings.get().connect_timeout,
         };
@@ -333,7 +348,13 @@ where
         let lease = if connected.http2 {
             self.begin_http2(slot, permit, connected).await?
         } else {
-            self.begin_http1(slot, permit, connected.stream).await?
+            let reuse = if header.is_some() {
+                Reuse::Never
+            } else {
+                Reuse::Allowed
+            };
+            self.begin_http1(slot, permit, connected.stream, reuse)
+                .await?
         };
         self.avoid_until.set(0);
         Ok(lease)
@@ -344,6 +365,7 @@ where
         slot: Slot<B>,
         permit: Permit,
         stream: Stream,
+        reuse: Reuse,
     ) -> Result<Lease<B>, ConnectError> {
         let handshake = http1::Builder::new()
             .max_header_size(MAX_HEAD)
@@ -355,6 +377,8 @@ where
         // reads the rest of a request nor closes would hold it for ever: hence the deadline.
         let abandoned = self.timers.deadline();
         let deadline = abandoned.clone();
+        let interim = Arc::new(Interim::default());
+        let count = Arc::clone(&interim);
         drop(local::spawn(async move {
             let _permit = permit;
             let mut connection = pin!(connection.with_upgrades());
@@ -366,6 +390,10 @@ where
                     }
                     return Poll::Ready(());
                 }
+                if count.is_too_many() {
+                    tracing::debug!("an app server sent too many interim answers");
+                    return Poll::Ready(());
+                }
                 // Registered once, so that arming can wake this task, and again only while armed.
                 if registered && !deadline.is_armed() && !deadline.has_fired() {
                     return Poll::Pending;
@@ -375,7 +403,13 @@ where
             })
             .await;
         }));
-        Ok(Lease::http1(slot, sender, abandoned))
+        let single = Single {
+            sender,
+            abandoned,
+            interim,
+            reuse,
+        };
+        Ok(Lease::http1(slot, single))
     }
 
     async fn begin_http2(
@@ -436,9 +470,9 @@ where
     /// `wanted`, requests of other workers wait for connections of this server: all unused ones go.
     pub fn prune(&self, wanted: bool) {
         let wanted = wanted && self.settings.get().most_connections.is_some();
-        self.idle
-            .borrow_mut()
-            .retain(|entry| !wanted && !entry.sender.is_closed() && !self.is_stale(entry.since));
+        self.idle.borrow_mut().retain(|Idle { single, since }| {
+            !wanted && !single.sender.is_closed() && !self.is_stale(*since)
+        });
         let mut multi = self.multi.borrow_mut();
         if multi.is_empty() {
             return;
@@ -453,12 +487,12 @@ where
         });
     }
 
-    pub(super) fn give_back(&self, sender: http1::SendRequest<B>, abandoned: Deadline) {
-        let mut idle = self.idle.borrow_mut();
-        if idle.len() < self.settings.get().most_idle && !sender.is_closed() {
+    pub(super) fn give_back(&self, single: Single<B>) {
+        let (mut idle, settings) = (self.idle.borrow_mut(), self.settings.get());
+        let room = !settings.send_proxy_protocol && idle.len() < settings.most_idle;
+        if room && !single.sender.is_closed() {
             idle.push(Idle {
-                sender,
-                abandoned,
+                single,
                 since: self.ticks.now(),
             });
         }

@@ -16,6 +16,7 @@ use super::server::Server;
 use super::spec::Spec;
 use super::wire;
 use crate::config::Probe;
+use crate::net::proxy_header::Header;
 
 /// Why a probe is bad.
 #[derive(Debug, Error)]
@@ -62,7 +63,9 @@ async fn exchange(spec: &Spec, probe: &Probe, server: &Server) -> Result<StatusC
         .body(Empty::<Bytes>::new())?;
     let how = How {
         tls: spec.tls.as_ref(),
-        only_http1: false,
+        only_http1: spec.settings.send_proxy_protocol,
+        // A probe is nobody's: the address that the server sees is the right one.
+        header: spec.settings.send_proxy_protocol.then_some(Header::Local),
         turn: 0,
         limit: probe.timeout,
     };

@@ -62,6 +62,15 @@ pub fn for_http1<B: Body>(request: &mut Request<B>) {
     }
 }
 
+/// Tells the app that no other request follows on the connection. A tunnel keeps its `Connection: Upgrade`: it is the
+/// last of a connection anyway. One that is sent again to another server says it once.
+pub fn close_after<B>(request: &mut Request<B>) {
+    let headers = request.headers_mut();
+    if !headers.contains_key(header::UPGRADE) {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;

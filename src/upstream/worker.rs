@@ -70,6 +70,7 @@ where
         let settings = Settings {
             keepalive: own.keepalive,
             most_idle: own.keepalive_connections,
+            send_proxy_protocol: own.send_proxy_protocol,
             most_requests: own.server_requests,
             most_connections: own.server_connections,
             connect_timeout: own.connect_timeout,

@@ -21,6 +21,7 @@
 mod engine;
 mod head;
 mod names;
+mod proxy;
 
 use engine::fuzz;
 
@@ -39,6 +40,11 @@ fn configuration() {
     let seeds = names::configurations();
     let seeds: Vec<&[u8]> = seeds.iter().map(String::as_bytes).collect();
     fuzz("config", &seeds, names::CONFIG_WORDS, names::config);
+}
+
+#[test]
+fn proxy_header() {
+    fuzz("proxy-header", proxy::SEEDS, proxy::WORDS, proxy::header);
 }
 
 #[test]

@@ -125,11 +125,13 @@ fn the_sandbox_is_tight() {
 }
 
 #[test]
-fn the_proxy_holds_no_secret_of_the_issuer_and_writes_no_state() {
+fn the_proxy_holds_no_secret_of_the_issuer_and_writes_no_state_of_its() {
     let proxy = read("portico.service");
-    for key in ["StateDirectory", "LoadCredential", "EnvironmentFile"] {
+    for key in ["LoadCredential", "EnvironmentFile"] {
         assert_eq!(values(&proxy, key), [""; 0], "{key}");
     }
+    // What is remembered of tenants lies in a folder of its own.
+    assert_eq!(values(&proxy, "StateDirectory"), ["portico/tenants"]);
     // Wishes for custom domains, which are no state; and what starts the renewal for them.
     let wanted = "/var/lib/portico/wanted";
     assert_eq!(values(&proxy, "ReadWritePaths"), [format!("-{wanted}")]);

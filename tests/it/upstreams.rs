@@ -6,6 +6,7 @@ mod grpc;
 mod health;
 mod http2;
 mod names;
+mod proxy_protocol;
 mod queue;
 mod retries;
 mod soak;

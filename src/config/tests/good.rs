@@ -68,6 +68,7 @@ connect_timeout = "100ms"
 response_timeout = "1d"
 keepalive = "1m30s"
 keepalive_connections = 0
+send_proxy_protocol = false
 server_requests = 4
 server_connections = 8
 queue = 0
@@ -272,6 +273,7 @@ fn every_key_of_the_app_servers_arrives() {
             response_timeout: seconds(86400),
             keepalive: seconds(90),
             keepalive_connections: 0,
+            send_proxy_protocol: false,
             server_requests: Some(4),
             server_connections: Some(8),
             queue: 0,
@@ -296,6 +298,15 @@ fn every_key_of_the_app_servers_arrives() {
             },
         }
     );
+}
+
+#[test]
+fn the_proxy_protocol_can_be_sent_to_all_but_h2c() {
+    let text = "domains = [\"example.com\"]\nacme.run = \"off\"\n[upstream]\nsend_proxy_protocol = true\nservers = ";
+    for server in ["http://app:8000", "https://app", "unix:/run/app.sock"] {
+        let config = parse(&format!("{text}[{server:?}]\n")).unwrap();
+        assert!(config.upstream.send_proxy_protocol, "{server}");
+    }
 }
 
 #[test]

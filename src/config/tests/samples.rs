@@ -152,6 +152,7 @@ fn portico_toml_shows_every_key_once_with_its_default() {
                     "acme.dns.",
                     "certificates.",
                     "client_auth.",
+                    "tenants.postgres.",
                     "upstream.probe."
                 ]
                 .iter()

@@ -188,7 +188,7 @@ id = "acme"
         report: r#"portico.toml:7: log.colour_of_the_sky: unknown key
   hint: the keys of `[log]` are `level`, `format`, `access`
 portico.toml:8: nonsense: unknown section
-  hint: the sections are `[listen]`, `[acme]`, `[acme.eab]`, `[acme.fallback]`, `[acme.fallback.eab]`, `[acme.dns]`, `[certificates]`, `[on_demand]`, `[files]`, `[tls]`, `[client_auth]`, `[tenants]`, `[upstream]`, `[upstream.probe]`, `[upstream.tls]`, `[http]`, `[pages]`, `[access]`, `[limits]`, `[log]`, `[server]`
+  hint: the sections are `[listen]`, `[acme]`, `[acme.eab]`, `[acme.fallback]`, `[acme.fallback.eab]`, `[acme.dns]`, `[certificates]`, `[on_demand]`, `[files]`, `[tls]`, `[client_auth]`, `[tenants]`, `[tenants.postgres]`, `[upstream]`, `[upstream.probe]`, `[upstream.tls]`, `[http]`, `[pages]`, `[access]`, `[limits]`, `[log]`, `[server]`
 portico.toml:9: tenant: unknown section
   hint: list the tenants in a file of their own and name it in `tenants.file`
 portico.toml:11: listener: unknown section
@@ -223,7 +223,7 @@ workers = 2
 "#,
         ),
         report: r#"portico.toml:6: upstream.log: unknown key
-  hint: the keys of `[upstream]` are `servers`, `connect_timeout`, `response_timeout`, `keepalive`, `keepalive_connections`, `server_requests`, `server_connections`, `queue`, `queue_timeout`, `retry_percent`, `eject_failures`, `eject_time`, `slow_start`, `resolve_interval`
+  hint: the keys of `[upstream]` are `servers`, `connect_timeout`, `response_timeout`, `keepalive`, `keepalive_connections`, `send_proxy_protocol`, `server_requests`, `server_connections`, `queue`, `queue_timeout`, `retry_percent`, `eject_failures`, `eject_time`, `slow_start`, `resolve_interval`
 portico.toml:7: server: a section is needed, not a list
   hint: write `[server]` on a line of its own and its keys below it"#,
     },

@@ -173,6 +173,19 @@ portico.toml:12: upstream.tls.server_name: the key has no use without a server w
   hint: write `https://host:port` in `upstream.servers`, or remove the key"#,
     },
     Case {
+        name: "the PROXY protocol before HTTP/2",
+        file: File::Whole(
+            r#"domains = ["example.com"]
+acme.run = "off"
+[upstream]
+servers = ["http://app:8000", "h2c://app:50051"]
+send_proxy_protocol = true
+"#,
+        ),
+        report: r#"portico.toml:5: upstream.send_proxy_protocol: a PROXY protocol header names one client, and connections to `h2c://app:50051` are shared
+  hint: set `send_proxy_protocol = false`, or use `http://` or `https://`; h2c apps read `X-Forwarded-For`"#,
+    },
+    Case {
         name: "loops",
         file: File::Whole(
             r#"domains = ["example.com"]

@@ -43,6 +43,21 @@ fn both_versions_name_the_client() {
 }
 
 #[test]
+fn what_we_send_is_what_the_specification_writes() {
+    let header = proxied("192.0.2.1:12345", "198.51.100.2:443");
+    assert_eq!(header.to_bytes(), v2(0x21, 0x11, &TCP4));
+    assert_eq!(Header::Local.to_bytes(), v2(0x20, 0x00, b""));
+    // Both of one family (§2.2 has one for the pair).
+    let mixed = proxied("192.0.2.1:0", "[2001:db8::2]:443").to_bytes();
+    assert_eq!(
+        done(&mixed),
+        Some((proxied("[::ffff:192.0.2.1]:0", "[2001:db8::2]:443"), 52))
+    );
+    let mapped = proxied("[::ffff:192.0.2.1]:12345", "[::ffff:198.51.100.2]:443");
+    assert_eq!(mapped.to_bytes(), v2(0x21, 0x11, &TCP4));
+}
+
+#[test]
 fn health_checks_and_nameless_clients_are_local() {
     for line in ["PROXY UNKNOWN\r\n", "PROXY UNKNOWN ff::1 ::1 1 2\r\n"] {
         assert_eq!(done(line.as_bytes()), Some((Header::Local, line.len())));
@@ -133,6 +148,22 @@ fn every_beginning_of_a_header_is_partial() {
 }
 
 proptest! {
+    #[test]
+    fn what_we_send_is_read_as_we_meant_it(source: SocketAddr, destination: SocketAddr, more: Vec<u8>) {
+        let mut bytes = Header::Proxied { source, destination }.to_bytes();
+        let length = bytes.len();
+        bytes.extend(more);
+        let canonical = |at: SocketAddr| (at.ip().to_canonical(), at.port());
+        match done(&bytes) {
+            Some((Header::Proxied { source: from, destination: to }, read)) => {
+                prop_assert_eq!(read, length);
+                prop_assert_eq!(canonical(from), canonical(source));
+                prop_assert_eq!(canonical(to), canonical(destination));
+            }
+            other => prop_assert!(false, "{:?}", other),
+        }
+    }
+
     #[test]
     fn any_bytes_are_judged_and_a_verdict_does_not_change_with_more(
         version in 0..3u8, garbage in prop::collection::vec(any::<u8>(), 0..300), more in any::<u8>(),

@@ -1,7 +1,9 @@
 //! Watches the frames that a client sends, as the bytes pass, and charges them to the connection's [`Meter`].
 //!
 //! Reads the heads of frames (RFC 9113 §4.1) as the bytes pass, and nothing else of them but this: h2 leaves out
-//! pseudo-headers in trailers, where they make the request malformed (§8.1), so trailers are looked into.
+//! pseudo-headers in trailers, where they make the request malformed (§8.1), and fields that are too large, so trailers are
+//! looked into. What h2 calls PROTOCOL_ERROR though the RFC names another error (sizes of frames, too large a window)
+//! is found here first, so that the client is told which.
 
 use std::io;
 use std::pin::Pin;
@@ -10,8 +12,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::meter::{Meter, SETTINGS_COST};
-use super::trailers::names_pseudo;
+use super::meter::{Breach, Meter, SETTINGS_COST};
+use super::trailers::{self, Flaw};
 
 /// Length of a client's first words (RFC 9113 §3.4).
 const PREFACE: usize = 24;
@@ -20,18 +22,26 @@ const HEAD: usize = 9;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
+const PING: u8 = 6;
 const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
+const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
 const HAS_PRIORITY: u8 = 0x20;
 
-/// Most bytes of trailers that are looked into; longer ones h2 refuses.
+/// Most bytes of trailers that are looked into; longer ones are refused.
 const MOST_TRAILERS: usize = 64 << 10;
+/// An entry of SETTINGS (§6.5.1): its identifier and its value.
+const ENTRY: usize = 6;
+const INITIAL_WINDOW_SIZE: u16 = 4;
+const LARGEST_WINDOW: u32 = u32::MAX >> 1;
 
 /// A stream of HTTP/2 whose incoming frames are counted. After a breach it reads nothing more.
 #[derive(Debug)]
@@ -42,11 +52,20 @@ pub(super) struct Guard<S> {
 }
 
 impl<S> Guard<S> {
-    /// Watches `stream`, from its first byte.
-    pub(super) fn new(stream: S, meter: Rc<Meter>) -> Self {
+    /// Watches `stream`, from its first byte. `largest_head` is from where on h2 leaves out fields.
+    pub(super) fn new(stream: S, meter: Rc<Meter>, largest_head: usize) -> Self {
         Self {
             stream,
-            frames: Frames::default(),
+            frames: Frames {
+                skip: PREFACE,
+                head: [0; HEAD],
+                have: 0,
+                highest: 0,
+                trailers: None,
+                settings: None,
+                // What does not reach it with one field is noticed by its sum.
+                largest_field: largest_head / 2,
+            },
             meter,
         }
     }
@@ -64,6 +83,10 @@ struct Frames {
     highest: u32,
     /// Trailers, as far as they have come.
     trailers: Option<Box<Trailers>>,
+    /// The entry of SETTINGS that is coming in, and how many bytes of it are there.
+    settings: Option<([u8; ENTRY], usize)>,
+    /// Largest field of trailers.
+    largest_field: usize,
 }
 
 #[derive(Debug, Default)]
@@ -71,6 +94,8 @@ struct Trailers {
     /// Those of the first frame that tell what stands around the fields; `END_HEADERS` is that of the last.
     flags: u8,
     block: Vec<u8>,
+    /// There was more than is looked into.
+    cut: bool,
 }
 
 impl Trailers {
@@ -85,18 +110,6 @@ impl Trailers {
             drop(self.block.drain(..self.block.len().min(5)));
         }
         self.flags &= END_HEADERS;
-    }
-}
-
-impl Default for Frames {
-    fn default() -> Self {
-        Self {
-            skip: PREFACE,
-            head: [0; HEAD],
-            have: 0,
-            highest: 0,
-            trailers: None,
-        }
     }
 }
 
@@ -128,6 +141,10 @@ impl Frames {
         let length = u32::from_be_bytes([0, l0, l1, l2]);
         let stream = u32::from_be_bytes([s0, s1, s2, s3]) & (u32::MAX >> 1);
         self.skip = usize::try_from(length).unwrap_or(usize::MAX);
+        // In the middle of a header block any other frame is the greater mistake, and h2 says so.
+        if !has_right_size(kind, flags, length) && !meter.is_block_open() {
+            return meter.end(Breach::FrameSize);
+        }
         match kind {
             DATA if length == 0 && flags & END_STREAM == 0 => meter.idle(1),
             DATA => {}
@@ -151,7 +168,11 @@ impl Frames {
                 meter.idle(1);
             }
             RST_STREAM => meter.reset(),
-            SETTINGS | GOAWAY => meter.idle(SETTINGS_COST),
+            SETTINGS => {
+                self.settings = (flags & ACK == 0).then_some(([0; ENTRY], 0));
+                meter.idle(SETTINGS_COST);
+            }
+            GOAWAY => meter.idle(SETTINGS_COST),
             // PRIORITY, PING, WINDOW_UPDATE and types that nobody knows.
             _ => meter.idle(1),
         }
@@ -160,13 +181,31 @@ impl Frames {
         }
     }
 
-    /// Takes part of a frame's payload if it is one of trailers.
+    /// Takes part of a frame's payload if it is one of trailers or settings.
     fn collect(&mut self, part: &[u8], meter: &Meter) {
+        if let Some((entry, have)) = &mut self.settings {
+            for &byte in part {
+                if let Some(place) = entry.get_mut(*have) {
+                    *place = byte;
+                }
+                *have += 1;
+                if *have == ENTRY {
+                    *have = 0;
+                    check_setting(*entry, meter);
+                }
+            }
+            if self.skip == 0 {
+                self.settings = None;
+            }
+            return;
+        }
         let Some(trailers) = &mut self.trailers else {
             return;
         };
         if trailers.block.len() + part.len() <= MOST_TRAILERS {
             trailers.block.extend_from_slice(part);
+        } else {
+            trailers.cut = true;
         }
         if self.skip > 0 {
             return;
@@ -175,10 +214,35 @@ impl Frames {
         if trailers.flags & END_HEADERS == 0 {
             return;
         }
-        if names_pseudo(&trailers.block) {
-            meter.malformed();
+        match trailers::flaw(&trailers.block, self.largest_field) {
+            Some(Flaw::Pseudo) => meter.end(Breach::Malformed),
+            Some(Flaw::TooLarge) => meter.end(Breach::Trailers),
+            None if trailers.cut => meter.end(Breach::Trailers),
+            None => {}
         }
         self.trailers = None;
+    }
+}
+
+/// Whether a frame has as many octets as its type wants (§6.3 to §6.9). h2 looks at those that have too many.
+fn has_right_size(kind: u8, flags: u8, length: u32) -> bool {
+    match kind {
+        PRIORITY => length == 5,
+        RST_STREAM | WINDOW_UPDATE => length == 4,
+        SETTINGS if flags & ACK != 0 => length == 0,
+        SETTINGS => length.is_multiple_of(6),
+        PING => length == 8,
+        GOAWAY => length >= 8,
+        _ => true,
+    }
+}
+
+/// §6.5.2: only a window has an error of its own; h2 looks at the others.
+fn check_setting(entry: [u8; ENTRY], meter: &Meter) {
+    let [i0, i1, v0, v1, v2, v3] = entry;
+    let too_large = u32::from_be_bytes([v0, v1, v2, v3]) > LARGEST_WINDOW;
+    if u16::from_be_bytes([i0, i1]) == INITIAL_WINDOW_SIZE && too_large {
+        meter.end(Breach::Window);
     }
 }
 

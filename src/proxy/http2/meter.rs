@@ -61,6 +61,12 @@ pub(super) enum Breach {
     Resets,
     /// A pseudo-header in trailers.
     Malformed,
+    /// A field of trailers that is larger than a head may be.
+    Trailers,
+    /// A frame whose size is not that of its type.
+    FrameSize,
+    /// A window beyond 2^31-1.
+    Window,
 }
 
 impl Breach {
@@ -68,8 +74,10 @@ impl Breach {
     #[must_use]
     pub(super) fn reason(self) -> Reason {
         match self {
-            Self::Frames | Self::Resets => Reason::ENHANCE_YOUR_CALM,
+            Self::Frames | Self::Resets | Self::Trailers => Reason::ENHANCE_YOUR_CALM,
             Self::Malformed => Reason::PROTOCOL_ERROR,
+            Self::FrameSize => Reason::FRAME_SIZE_ERROR,
+            Self::Window => Reason::FLOW_CONTROL_ERROR,
         }
     }
 }
@@ -157,9 +165,9 @@ impl Meter {
         self.spend(&self.resets, 1, Breach::Resets);
     }
 
-    /// The client sent a pseudo-header in trailers.
-    pub(super) fn malformed(&self) {
-        self.breach.set(Some(Breach::Malformed));
+    /// The client sent what ends a connection.
+    pub(super) fn end(&self, breach: Breach) {
+        self.breach.set(Some(breach));
     }
 
     /// A frame of a header block came: whether more are to come.

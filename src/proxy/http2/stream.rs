@@ -30,16 +30,25 @@ use crate::net::deadline::{Deadline, Timers};
 /// Most of an answer that is handed over at once, in bytes: what a client must take within `limits.body_timeout`.
 const PIECE: usize = 16 << 10;
 
+/// What a stream may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Longest wait for a client that takes nothing of its answer.
+    pub(super) longest_unread: Duration,
+    /// From where on h2 leaves out fields of trailers, in bytes.
+    pub(super) largest_head: usize,
+}
+
 /// Answers one request.
 pub(super) async fn run(
     conn: Rc<ClientConn>,
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
     meter: Rc<Meter>,
-    longest: Duration,
+    limits: Limits,
 ) {
     let (mut head, stream) = request.into_parts();
-    let body = Http2Body::new(stream, &head.headers);
+    let body = Http2Body::new(stream, &head.headers, limits.largest_head);
     upgrade::mark_extended(&mut head);
     let context = Rc::clone(&conn.context);
     // Boxed: its state is large and not needed while the answer streams.
@@ -82,7 +91,7 @@ pub(super) async fn run(
                 deadline: None,
                 timers: &context.timers,
                 meter: &meter,
-                longest,
+                longest: limits.longest_unread,
             };
             pipe(body, send, unread).await;
         }

@@ -17,6 +17,7 @@ use crate::config::AdminAddress;
 #[derive(Default)]
 struct Source {
     draining: AtomicBool,
+    forced: AtomicBool,
 }
 
 impl AdminSource for Source {
@@ -28,6 +29,10 @@ impl AdminSource for Source {
     }
     fn status(&self) -> Value {
         json!({ "version": "1.2.3" })
+    }
+    fn resync(&self, force: bool) -> bool {
+        self.forced.store(force, Ordering::Relaxed);
+        true
     }
     fn metrics(&self) -> String {
         "portico_ready 1\n".to_owned()
@@ -183,6 +188,40 @@ async fn nothing_but_get_and_head() {
         );
         assert!(head.contains("allow: get, head"), "{head}");
     }
+    admin.stop().await;
+}
+
+#[tokio::test]
+async fn a_command_needs_its_header_which_no_foreign_page_can_send() {
+    let admin = Admin::start();
+    for (target, header, status, forced) in [
+        (
+            "/tenants/resync?force=1",
+            "Origin: https://evil.example",
+            403,
+            false,
+        ),
+        (
+            "/tenants/resync?force=2",
+            "Portico-Command: resync",
+            400,
+            false,
+        ),
+        ("/tenants/resync", "Portico-Command: resync", 202, false),
+        (
+            "/tenants/resync?force=1",
+            "Portico-Command: resync",
+            202,
+            true,
+        ),
+    ] {
+        let request = format!(
+            "POST {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n{header}\r\nContent-Length: 0\r\n\r\n"
+        );
+        assert_eq!(admin.send(&request).await.0, status, "{target} {header}");
+        assert_eq!(admin.source.forced.load(Ordering::Relaxed), forced);
+    }
+    assert_eq!(admin.get("/tenants/resync").await.0, 404);
     admin.stop().await;
 }
 

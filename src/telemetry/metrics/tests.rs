@@ -84,6 +84,16 @@ fn facts<'a>(engine: &'a EngineFacts, upstream: &'a UpstreamFacts) -> Facts<'a> 
         tenants: Some(7),
         tenants_ok: 3,
         tenants_failed: 1,
+        directories: &[DirectoryFacts {
+            source: "postgres",
+            up: true,
+            age: Some(4),
+            loads: 2,
+            failures: 3,
+            refused: 1,
+            changes: 9,
+            bad_rows: 0,
+        }],
         access_log_lost: 5,
         certificates: &[
             CertificateFacts {
@@ -235,6 +245,18 @@ fn every_series_is_there_from_the_start() {
     assert_eq!(samples["portico_build_info{version=\"1.2.3\"}"], 1.0);
     assert_eq!(samples["portico_tenants_reloads_total{result=\"ok\"}"], 3.0);
     assert_eq!(samples["portico_tenants"], 7.0);
+    for (name, value) in [
+        ("up", 1.0),
+        ("age_seconds", 4.0),
+        ("loads_total", 2.0),
+        ("failures_total", 3.0),
+        ("resyncs_refused_total", 1.0),
+        ("changes_total", 9.0),
+        ("bad_rows", 0.0),
+    ] {
+        let name = format!("portico_directory_{name}{{source=\"postgres\"}}");
+        assert_eq!(samples[name.as_str()], value, "{name}");
+    }
     assert_eq!(
         samples["portico_config_reloads_total{result=\"failed\"}"],
         1.0

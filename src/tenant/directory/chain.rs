@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Answer, Asking, Directory};
+use super::{Answer, Asking, Directory, Health};
 use crate::host::Host;
 use crate::tenant::id::Tenant;
 
@@ -69,6 +69,20 @@ impl Directory for Chain {
 
     fn trouble(&self) -> Option<String> {
         self.0.iter().find_map(|directory| directory.trouble())
+    }
+
+    fn health(&self) -> Vec<Health> {
+        self.0
+            .iter()
+            .flat_map(|directory| directory.health())
+            .collect()
+    }
+
+    /// Each of them, not only the first that can.
+    fn resync(&self, force: bool) -> bool {
+        self.0
+            .iter()
+            .fold(false, |any, directory| directory.resync(force) | any)
     }
 }
 

@@ -90,10 +90,16 @@ impl Live {
 
     /// Puts a whole new table in the place of all there is.
     pub fn replace(&self, table: Table) {
+        self.replace_with(table, []);
+    }
+
+    /// The same, with single hosts put right in the new table before anybody sees it.
+    pub fn replace_with(&self, table: Table, changes: impl IntoIterator<Item = Change>) {
+        let changed = changes.into_iter().collect();
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.rows.store(Arc::new(Rows {
             table: Arc::new(table),
-            changed: Changed::default(),
+            changed,
         }));
     }
 

@@ -14,6 +14,7 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::id::Tenant;
 use crate::host::Host;
@@ -33,6 +34,27 @@ pub enum Answer {
 
 /// The answer of a source that had to be asked; never [`Answer::Ask`].
 pub type Asking = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// How a source that keeps itself true is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// The source's name as in the configuration.
+    pub source: &'static str,
+    /// Whether it answers.
+    pub up: bool,
+    /// How long ago what is known was what the source says; `None`: nothing is known, so no tenant can be served.
+    pub age: Option<Duration>,
+    /// Full lists that were put into service.
+    pub loads: u64,
+    /// Connections and questions that have failed.
+    pub failures: u64,
+    /// Lists that were refused because they lack most of what is known.
+    pub refused: u64,
+    /// Hosts put right one by one.
+    pub changes: u64,
+    /// Rows of the last list that could not be taken.
+    pub bad_rows: u64,
+}
 
 /// A set of tenants.
 pub trait Directory: Debug + Send + Sync {
@@ -65,6 +87,15 @@ pub trait Directory: Debug + Send + Sync {
     /// Why it cannot be relied on now, in one line; `None` if all is well.
     fn trouble(&self) -> Option<String> {
         None
+    }
+    /// How the sources that keep themselves true are doing; empty where there is nothing to tell.
+    fn health(&self) -> Vec<Health> {
+        Vec::new()
+    }
+    /// Has everything compared with the source soon; with `force`, even if most of it would go. Returns whether there is a source
+    /// that can be compared.
+    fn resync(&self, _force: bool) -> bool {
+        false
     }
 }
 

@@ -34,7 +34,7 @@ async fn a_client_that_comes_for_a_row_is_refused_once_and_served_then() {
     assert_eq!(portico.metric("portico_domains_issued_total ") as u32, 1);
     assert_eq!(portico.metric("portico_domains_budget_left ") as u32, 79);
     let status: serde_json::Value = serde_json::from_str(&portico.admin("/status").1).unwrap();
-    assert_eq!(status["domains"]["names"]["served"], json!(1));
+    assert_eq!(status["custom_domains"]["names"]["served"], json!(1));
     // Nothing is due: nothing is asked of the CA.
     let before = rig.pebble.log().len();
     let text = rig.reconcile();

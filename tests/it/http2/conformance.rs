@@ -334,14 +334,6 @@ const OTHER_REASONS: &[&str] = &[
     "http2/5.1/6",
     "http2/5.1/9",
     "http2/6.1/2",
-    "http2/6.3/2",
-    "http2/6.4/3",
-    "http2/6.5.2/2",
-    "http2/6.5/1",
-    "http2/6.5/3",
-    "http2/6.7/4",
-    "http2/6.9.2/3",
-    "http2/6.9/3",
 ];
 
 #[tokio::test]

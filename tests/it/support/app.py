@@ -1,6 +1,7 @@
 """The upstream application of the tests: tells what reached it.
 
-/          JSON: method, path, query, scheme, remote address, every HTTP_* variable, length of the body
+/          JSON: method, path, query, scheme, remote address and port, what the PROXY protocol said, every HTTP_* variable,
+           length of the body
 /big?n=    n bytes, streamed in pieces without a Content-Length
 /echo      the body as it came
 /slow?s=   answers after s seconds
@@ -38,6 +39,10 @@ def application(environ, start_response):
         "scheme": environ["wsgi.url_scheme"],
         "protocol": environ["SERVER_PROTOCOL"],
         "remote_addr": environ["REMOTE_ADDR"],
+        "remote_port": environ.get("REMOTE_PORT"),
+        "proxy_protocol": environ.get("PROXY_PROTOCOL"),
+        "proxy_addr": environ.get("PROXY_ADDR"),
+        "proxy_port": environ.get("PROXY_PORT"),
         "headers": {name: value for name, value in environ.items() if name.startswith("HTTP_")},
         "body_length": len(body),
     }

@@ -1,6 +1,6 @@
 //! HTTP clients by hyper: the same call over HTTP/1.1 and HTTP/2, so that one case runs over both.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use bytes::Bytes;
@@ -51,6 +51,7 @@ impl Protocol {
 #[derive(Debug, Clone)]
 pub(crate) struct Edge {
     address: SocketAddr,
+    client: Ipv4Addr,
     trust: Trust,
 }
 
@@ -59,7 +60,16 @@ impl Edge {
     pub(crate) fn new(port: u16, trust: Trust) -> Self {
         Self {
             address: port::local(port),
+            client: Ipv4Addr::LOCALHOST,
             trust,
+        }
+    }
+
+    /// The same for a client with another address of loopback.
+    pub(crate) fn from(&self, client: Ipv4Addr) -> Self {
+        Self {
+            client,
+            ..self.clone()
         }
     }
 
@@ -82,7 +92,7 @@ impl Edge {
         let sni = host.split(':').next().unwrap_or(host);
         let mut config = self.trust.config(alpn);
         change(&mut config);
-        let stream = tls::connect(self.address, sni, config)
+        let stream = tls::connect_from(self.client, self.address, sni, config)
             .await
             .expect("TLS handshake");
         let stream = TokioIo::new(stream);

@@ -8,11 +8,13 @@
     reason = "a kit for all modules: some tools wait for their first user"
 )]
 
+pub(crate) mod apache;
 pub(crate) mod attack;
 pub(crate) mod bind;
 pub(crate) mod body;
 pub(crate) mod child;
 pub(crate) mod curl;
+pub(crate) mod django;
 pub(crate) mod dns;
 pub(crate) mod dns_front;
 pub(crate) mod fault_proxy;
@@ -23,6 +25,7 @@ pub(crate) mod knot;
 pub(crate) mod load;
 pub(crate) mod origin;
 pub(crate) mod pebble;
+pub(crate) mod pgbouncer;
 pub(crate) mod pki;
 pub(crate) mod port;
 pub(crate) mod portico;

@@ -88,7 +88,7 @@ impl PostgresBuilder {
         match &self.data {
             Some(prepared) => copy(prepared, &data),
             None => prepared::folder("postgres-empty", &program("postgres"), initdb, |empty| {
-                copy(empty, &data);
+                copy(&empty.join("data"), &data);
             }),
         }
         give(folder.path());
@@ -304,7 +304,7 @@ pub(crate) fn give(path: &Path) {
 }
 
 /// User and group of `postgres`, if the tests run as root.
-fn owner() -> Option<(u32, u32)> {
+pub(crate) fn owner() -> Option<(u32, u32)> {
     if !rustix::process::geteuid().is_root() {
         return None;
     }
@@ -320,28 +320,27 @@ fn owner() -> Option<(u32, u32)> {
     }))
 }
 
-/// An empty cluster in `folder`.
+/// An empty cluster in `folder`, which `postgres` may not be able to reach: made elsewhere and copied by its owner.
 fn initdb(folder: &Path) {
-    give(folder);
-    let data = folder.join("data");
+    let place = tempfile::tempdir().expect("a temporary folder");
+    give(place.path());
+    let data = place.path().join("data");
     let mut command = Command::new(program("initdb"));
     command
         .args(["--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8"])
         .args(["--no-sync", "--no-instructions", "--username", SUPERUSER])
         .arg("--pgdata")
         .arg(&data);
-    let output = unprivileged(&mut command).current_dir(folder).output();
+    let output = unprivileged(&mut command)
+        .current_dir(place.path())
+        .output();
     let output = output.expect("initdb runs");
     assert!(output.status.success(), "{output:?}");
+    copy(&data, &folder.join("data"));
 }
 
 /// A copy of the data directory with its owner and modes.
-fn copy(from: &Path, to: &Path) {
-    let from = if from.ends_with("data") {
-        from.to_owned()
-    } else {
-        from.join("data")
-    };
-    let status = Command::new("cp").arg("-a").arg(&from).arg(to).status();
+pub(crate) fn copy(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-a").arg(from).arg(to).status();
     assert!(status.expect("cp runs").success(), "cp -a {from:?} {to:?}");
 }

@@ -89,6 +89,15 @@ impl SiteBuilder {
 
     /// Starts it with its certificate and waits until it is ready.
     pub(crate) fn start(self) -> Site {
+        self.with_certificate(PorticoBuilder::start)
+    }
+
+    /// Starts it with its certificate and waits until it accepts: for a site that cannot be ready yet.
+    pub(crate) fn start_unready(self) -> Site {
+        self.with_certificate(PorticoBuilder::start_unready)
+    }
+
+    fn with_certificate(self, start: impl FnOnce(PorticoBuilder) -> Portico) -> Site {
         let (builder, ca) = self.prepare();
         let cert = ca.leaf(&NAMES);
         // The store needs the folder and the domains only; the real file gets its ports when the proxy is started.
@@ -101,7 +110,7 @@ impl SiteBuilder {
         let text = format!("{text}[upstream]\nservers = [\"http://127.0.0.1:4\"]\n");
         fs::write(&file, text).expect("our own folder");
         import(&cert, builder.folder(), &file);
-        Site::new(builder.start(), ca)
+        Site::new(start(builder), ca)
     }
 
     /// Starts it without any certificate and waits until it accepts.
@@ -136,13 +145,15 @@ impl Site {
 }
 
 fn config(sections: &BTreeMap<String, Vec<String>>) -> String {
+    let listen = sections.get("listen").map_or(&[][..], Vec::as_slice);
     let mut text = format!(
-        "domains = [\"{DOMAIN}\"]\nstate_dir = \"{{dir}}/state\"\n\n[listen]\nhttps = [\"{{https}}\"]\n\
-         http = [\"{{http}}\"]\nadmin = \"{{admin}}\"\n"
+        "domains = [\"{DOMAIN}\"]\nstate_dir = \"{{dir}}/state\"\n\n[listen]\nhttp = [\"{{http}}\"]\n\
+         admin = \"{{admin}}\"\n"
     );
-    if let Some(lines) = sections.get("listen") {
-        let _ = writeln!(text, "{}", lines.join("\n"));
+    if !listen.iter().any(|line| line.starts_with("https")) {
+        text.push_str("https = [\"{https}\"]\n");
     }
+    let _ = writeln!(text, "{}", listen.join("\n"));
     text.push_str("\n[acme]\nrun = \"off\"\n\n");
     for (name, lines) in sections.iter().filter(|(name, _)| *name != "listen") {
         let _ = writeln!(text, "[{name}]\n{}\n", lines.join("\n"));

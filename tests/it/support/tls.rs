@@ -1,7 +1,7 @@
 //! The client's side of TLS: what it trusts and what it offers.
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tempfile::NamedTempFile;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -94,9 +94,25 @@ pub(crate) async fn connect(
     sni: &str,
     config: ClientConfig,
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    connect_from(Ipv4Addr::LOCALHOST, address, sni, config).await
+}
+
+/// The same from another address of loopback: another client, to those who count by address.
+pub(crate) async fn connect_from(
+    client: Ipv4Addr,
+    address: SocketAddr,
+    sni: &str,
+    config: ClientConfig,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from(sni.to_owned()).expect("a server name");
     wait::within("TLS handshake", async {
-        let stream = TcpStream::connect(address).await?;
+        let stream = if client != Ipv4Addr::LOCALHOST {
+            let socket = TcpSocket::new_v4()?;
+            socket.bind((client, 0).into())?;
+            socket.connect(address).await?
+        } else {
+            TcpStream::connect(address).await?
+        };
         stream.set_nodelay(true)?;
         TlsConnector::from(Arc::new(config))
             .connect(name, stream)

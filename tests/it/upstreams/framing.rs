@@ -125,36 +125,70 @@ async fn v34_what_follows_an_answer_is_never_anybody_elses() {
 
 #[tokio::test]
 async fn v34_interim_answers_come_to_an_end() {
+    const MOST_INTERIM: usize = 16;
     let few = RawOrigin::new(|connection| {
         while connection.read_head().is_some() {
-            connection.write("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(5));
+            connection.write("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(MOST_INTERIM));
             connection.write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
         }
     });
-    let flood = RawOrigin::new(|connection| {
+    // One too many, once with the answer right behind and once with nothing.
+    let over = |then: &'static str| {
+        RawOrigin::new(move |connection| {
+            if connection.read_head().is_some() {
+                let interim = "HTTP/1.1 102 Processing\r\n\r\n".repeat(MOST_INTERIM + 1);
+                connection.write(format!("{interim}{then}"));
+                connection.read_head();
+            }
+        })
+    };
+    let answered = over("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+    let silent = over("");
+    let ended = Arc::new(AtomicUsize::new(0));
+    let end = Arc::clone(&ended);
+    let flood = RawOrigin::new(move |connection| {
         connection.read_head();
         let many = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(1_000);
-        for _ in 0..1_000_000 {
+        while !connection.is_gone() {
             connection.write(&many);
-            if connection.is_gone() {
-                return;
-            }
         }
+        end.fetch_add(1, Ordering::SeqCst);
     });
     let site = Site::before(&[&few.address()]).start();
     for protocol in Protocol::BOTH {
-        assert_eq!(site.edge.get(protocol, HOST, "/").await.text(), "hello");
+        // Each request counts for itself, on one connection too.
+        let mut connection = site.edge.connect(protocol, HOST).await;
+        for _ in 0..3 {
+            assert_eq!(connection.request("GET", "/").send().await.text(), "hello");
+        }
     }
-    let site = Site::before(&[&flood.address()])
-        .set("upstream", "response_timeout = \"1s\"")
-        .start();
-    let before = memory(&site);
-    for protocol in Protocol::BOTH {
-        let answer = site.edge.get(protocol, HOST, "/").await;
-        assert_eq!(answer.status, StatusCode::GATEWAY_TIMEOUT);
+    for origin in [&answered, &silent, &flood] {
+        // Another server stands by: what was answered in part is not asked again.
+        let other = RawOrigin::answering("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother");
+        let site = Site::before(&[&origin.address(), &other.address()])
+            .set("server", "workers = 1")
+            .start();
+        let before = memory(&site);
+        let mut refused = 0;
+        while refused < 4 {
+            let protocol = Protocol::BOTH[refused % 2];
+            let answer = site.edge.get(protocol, HOST, "/").await;
+            if answer.status == StatusCode::OK {
+                assert_eq!(answer.text(), "other");
+                continue;
+            }
+            refused += 1;
+            assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
+            assert_eq!(answer.header("x-edge-reason"), Some("upstream-interim"));
+            let told = answer.header("proxy-status").unwrap();
+            assert!(told.ends_with("; error=http_protocol_error"), "{told}");
+        }
+        let grown = memory(&site).saturating_sub(before);
+        assert!(grown < 16 << 10, "{grown} KiB");
     }
-    let grown = memory(&site).saturating_sub(before);
-    assert!(grown < 16 << 10, "{grown} KiB");
+    wait::until("the end of each flood", || {
+        (ended.load(Ordering::SeqCst) == 4).then_some(())
+    });
 }
 
 /// Resident memory in KiB.

@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::strike::Attack;
 use super::victim::{Outcome, STRIKERS, Victim};
 use crate::support::framer::hpack::{Block, Keep};
-use crate::support::framer::{End, Framer, Frames, asking, code, flag, post, request, setting};
+use crate::support::framer::{
+    Answer, End, Framer, Frames, asking, code, flag, post, request, setting,
+};
 use crate::support::site::SiteBuilder;
 
 /// A block that puts a field of 3.9 KiB into the table and names it `times` times, in one byte each.
@@ -193,6 +195,24 @@ async fn d12_memory_of_a_connection() {
     drop(held);
 }
 
+/// A POST on stream 1 with these trailers.
+async fn post_with(victim: &Victim, trailers: &Block) -> Answer {
+    let mut framer = Framer::open(&victim.site.edge).await;
+    let mut frames = Frames::new()
+        .headers(1, flag::END_HEADERS, &post())
+        .data(1, 0, b"body");
+    let mut pieces = trailers.0.chunks(16_000).peekable();
+    let first = pieces.next().unwrap();
+    let last = |more: bool| if more { 0 } else { flag::END_HEADERS };
+    let flags = flag::END_STREAM | last(pieces.peek().is_some());
+    frames = frames.frame(1, flags, 1, first);
+    while let Some(piece) = pieces.next() {
+        frames = frames.continuation(1, last(pieces.peek().is_some()), piece);
+    }
+    framer.write(frames).await;
+    framer.answer(1).await
+}
+
 #[tokio::test]
 async fn d15_trailers() {
     let victim = Victim::new().await;
@@ -212,24 +232,7 @@ async fn d15_trailers() {
             false,
         ),
     ] {
-        let mut framer = Framer::open(&victim.site.edge).await;
-        let mut frames = Frames::new()
-            .headers(1, flag::END_HEADERS, &post())
-            .data(1, 0, b"body");
-        let mut pieces = trailers.0.chunks(16_000).peekable();
-        let first = pieces.next().unwrap();
-        let last = |more: bool| if more { 0 } else { flag::END_HEADERS };
-        frames = frames.frame(
-            1,
-            flag::END_STREAM | last(pieces.peek().is_some()),
-            1,
-            first,
-        );
-        while let Some(piece) = pieces.next() {
-            frames = frames.continuation(1, last(pieces.peek().is_some()), piece);
-        }
-        framer.write(frames).await;
-        let answer = framer.answer(1).await;
+        let answer = post_with(&victim, &trailers).await;
         assert_eq!(
             answer.status(),
             if taken { 200 } else { 400 },
@@ -245,4 +248,28 @@ async fn d15_trailers() {
             .count()
             == 2
     );
+}
+
+#[tokio::test]
+async fn d15_a_field_of_trailers_that_is_larger_than_a_head() {
+    let victim = Victim::new().await;
+    let sum = || Block::of(&[("x-sum", "1")]);
+    let large = vec![b'a'; 40_000];
+    for trailers in [
+        sum().field("x-large", &large),
+        // What comes behind it is left out as well, and the rest looks whole.
+        Block::default()
+            .field("x-large", &large)
+            .field("x-sum", "1"),
+        Block::default().named(Keep::Without, b"x-large", &large, true),
+        Block::default().named(Keep::Incremental, &large, b"1", true),
+        sum().field("x-large", vec![b'a'; 90_000]),
+    ] {
+        let answer = post_with(&victim, &trailers).await;
+        let calm = End::Closed(Some(code::ENHANCE_YOUR_CALM));
+        assert_eq!(answer.end, calm, "{}", answer.verdict());
+    }
+    let seen = victim.origin.requests();
+    let posts = seen.iter().filter(|seen| seen.method == "POST");
+    assert!(posts.clone().all(|seen| !seen.complete), "{seen:?}");
 }

@@ -1,0 +1,467 @@
+//! Keeps what is known true: connects, listens, reads all, follows; and begins again when the connection ends.
+//!
+//! Two connections: one that listens and reads single hosts, which stays, and one for each reading of all rows, so that a
+//! change need not wait until a million rows have been read. What changes while all is being read is read once more when the
+//! new table is put into service.
+
+use std::collections::HashSet;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::future::OptionFuture;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_postgres::types::Type;
+use tokio_postgres::{AsyncMessage, Client, Connection, Socket};
+
+use super::super::saved::Saved;
+use super::dsn::Dsn;
+use super::error::FeedError;
+use super::known::Known;
+use super::load::{self, Built, Piece};
+use super::mail::Mail;
+use super::select::{Select, TO_MIDNIGHT};
+use super::tls::Stream;
+use crate::clock::UnixTime;
+use crate::config::Postgres;
+use crate::host::Host;
+
+/// Longest wait for a connection that can be used.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Longest wait for the answer about a few hosts.
+const SOME: Duration = Duration::from_secs(10);
+/// Longest wait for the first of all rows, which the database may have to sort out, and from one piece to the next.
+const ALL: Duration = Duration::from_secs(120);
+/// Longest wait for our own notification.
+const CHECK: Duration = Duration::from_secs(5);
+/// First and longest pause after a failure; it doubles from one to the other.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
+/// Time without listening after it was found that nothing arrives.
+const DEAF: Duration = Duration::from_secs(600);
+/// Time from a change to its saving, so that what comes together is saved together.
+const GATHER: Duration = Duration::from_secs(1);
+/// Shortest time between two savings; longer, if one takes long.
+const SAVE: Duration = Duration::from_secs(10);
+/// Bytes of rows that are handed over at a time.
+const PIECE: usize = 128 * 1024;
+/// A moment after midnight, for clocks are not exact.
+const AFTER_MIDNIGHT: Duration = Duration::from_secs(1);
+
+/// What keeps one source true.
+pub(super) struct Feed {
+    known: Arc<Known>,
+    settings: Postgres,
+    select: Select,
+    bases: Vec<Host>,
+    saved: Saved,
+}
+
+type Wire = Connection<Socket, Stream<Socket>>;
+
+/// All rows, when they are there.
+struct Loaded {
+    /// `None`: nothing has changed.
+    built: Option<Built>,
+    digest: String,
+    to_midnight: Duration,
+}
+
+impl Feed {
+    pub(super) fn new(
+        known: Arc<Known>,
+        settings: &Postgres,
+        select: Select,
+        bases: &[Host],
+        saved: Saved,
+    ) -> Self {
+        Self {
+            known,
+            settings: settings.clone(),
+            select,
+            bases: bases.to_vec(),
+            saved,
+        }
+    }
+
+    /// Runs until it is dropped.
+    pub(super) async fn run(self) {
+        tokio::join!(self.keep_true(), self.keep_saved());
+    }
+
+    /// Saves what has changed, a moment later and not too often.
+    async fn keep_saved(&self) {
+        let mut well = true;
+        loop {
+            self.known.changed.notified().await;
+            sleep(GATHER).await;
+            let began = Instant::now();
+            let (known, saved) = (Arc::clone(&self.known), self.saved.clone());
+            let at = UnixTime::now();
+            let saving =
+                tokio::task::spawn_blocking(move || saved.save(at, |visit| known.live.each(visit)));
+            match saving.await {
+                Ok(Ok(_rows)) => well = true,
+                Ok(Err(error)) => {
+                    if std::mem::take(&mut well) {
+                        tracing::warn!("{error}");
+                    }
+                }
+                Err(_panic) => self.known.failed(&FeedError::Build),
+            }
+            sleep(SAVE.max(began.elapsed() * 20)).await;
+        }
+    }
+
+    async fn keep_true(&self) {
+        let mut pause = PAUSE.0;
+        let mut deaf_until = None;
+        loop {
+            let listens = !self.settings.listen.is_empty()
+                && deaf_until.is_none_or(|until| Instant::now() >= until);
+            let began = Instant::now();
+            let Err(end) = if listens {
+                self.follow().await
+            } else {
+                self.poll(deaf_until).await
+            };
+            match end {
+                End::Deaf => {
+                    tracing::warn!(
+                        "notifications of the database do not arrive; it is asked every {} instead\n  hint: PgBouncer does not \
+                         pass them on: name the server itself in `dsn_file`, or set `listen = \"\"`",
+                        crate::units::format_duration(self.settings.poll),
+                    );
+                    deaf_until = Some(Instant::now() + DEAF);
+                    continue;
+                }
+                End::Hearing => {
+                    deaf_until = None;
+                    continue;
+                }
+                End::Failed(error) => self.known.failed(&error),
+            }
+            if began.elapsed() > PAUSE.1 {
+                pause = PAUSE.0;
+            }
+            tokio::select! {
+                () = sleep(jittered(pause)) => {}
+                () = self.known.asked.notified() => {}
+            }
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+
+    /// Listens, and reads what is said to have changed.
+    async fn follow(&self) -> Result<Infallible, End> {
+        let (client, mut wire) = self.connect().await?;
+        let mail = Mail::new(random());
+        tokio::select! {
+            biased;
+            error = drive(&mut wire, Some(&mail)) => Err(error.into()),
+            end = self.act(&client, &mail) => end,
+        }
+    }
+
+    async fn act(&self, client: &Client, mail: &Mail) -> Result<Infallible, End> {
+        let listen = format!("LISTEN \"{}\"", self.settings.listen);
+        within(SOME, client.batch_execute(&listen)).await?;
+        let mut digest = None;
+        // Hosts that have been read since the reading of all rows began.
+        let mut since = HashSet::new();
+        let mut again = false;
+        let mut due = Instant::now();
+        let mut loading: OptionFuture<Pin<Box<dyn Future<Output = _> + Send>>> = None.into();
+        let mut is_loading = false;
+        let mut checking: OptionFuture<_> = Some(Box::pin(timeout(CHECK, mail.heard()))).into();
+        let mut is_checking = false;
+        loop {
+            tokio::select! {
+                Some(loaded) = &mut loading, if is_loading => {
+                    is_loading = false;
+                    loading = None.into();
+                    let loaded: Loaded = match loaded {
+                        Err(error @ FeedError::MassDelete { .. }) => {
+                            self.known.failed(&error);
+                            due = Instant::now() + self.settings.resync;
+                            continue;
+                        }
+                        other => other?,
+                    };
+                    let changes = self.read_some(client, since.drain().collect()).await?;
+                    if let Some(built) = loaded.built {
+                        self.known.counts().loads.fetch_add(1, Relaxed);
+                        self.known.counts().bad_rows.store(built.bad, Relaxed);
+                        self.known.live.replace_with(built.table, changes);
+                        self.known.changed.notify_one();
+                    }
+                    self.known.is_true_now();
+                    if digest.is_none() {
+                        is_checking = true;
+                        checking = Some(Box::pin(timeout(CHECK, mail.heard()))).into();
+                    }
+                    digest = Some(loaded.digest);
+                    let pause = self.settings.resync.min(loaded.to_midnight + AFTER_MIDNIGHT);
+                    due = if std::mem::take(&mut again) {
+                        Instant::now()
+                    } else {
+                        Instant::now() + pause
+                    };
+                }
+                waiting = mail.take() => {
+                    if waiting.all {
+                        due = Instant::now();
+                        again = is_loading;
+                    }
+                    let hosts: Vec<_> = waiting.hosts.into_iter().collect();
+                    if is_loading {
+                        since.extend(hosts.iter().cloned());
+                    }
+                    if self.known.is_loaded() {
+                        self.apply(client, hosts).await?;
+                    }
+                }
+                Some(heard) = &mut checking, if is_checking => {
+                    is_checking = false;
+                    checking = None.into();
+                    if heard.is_err() {
+                        return Err(End::Deaf);
+                    }
+                }
+                () = sleep_until(due), if !is_loading => {
+                    is_loading = true;
+                    since.clear();
+                    let before = digest.clone();
+                    let check = digest.is_none().then(|| mail.check().to_owned());
+                    loading = Some(Box::pin(self.load(before, check)) as Pin<Box<_>>).into();
+                }
+                () = self.known.asked.notified() => {
+                    digest = None;
+                    due = Instant::now();
+                    again = is_loading;
+                }
+            }
+        }
+    }
+
+    /// Reads all rows now and then, without listening. Ends at `until`, to try listening again.
+    async fn poll(&self, until: Option<Instant>) -> Result<Infallible, End> {
+        let mut digest = None;
+        loop {
+            match self.load(digest.clone(), None).await {
+                Ok(loaded) => {
+                    if let Some(built) = loaded.built {
+                        self.known.counts().loads.fetch_add(1, Relaxed);
+                        self.known.counts().bad_rows.store(built.bad, Relaxed);
+                        self.known.live.replace(built.table);
+                        self.known.changed.notify_one();
+                    }
+                    self.known.is_true_now();
+                    digest = Some(loaded.digest);
+                }
+                Err(error @ FeedError::MassDelete { .. }) => self.known.failed(&error),
+                Err(error) => return Err(error.into()),
+            }
+            if until.is_some_and(|until| Instant::now() >= until) {
+                return Err(End::Hearing);
+            }
+            tokio::select! {
+                () = sleep(self.settings.poll) => {}
+                () = self.known.asked.notified() => digest = None,
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<(Client, Wire), FeedError> {
+        let dsn = Dsn::read(&self.settings.dsn)?;
+        match timeout(CONNECT, dsn.config.connect(dsn.tls)).await {
+            Ok(connected) => connected.map_err(FeedError::Connect),
+            Err(_elapsed) => Err(FeedError::Late(CONNECT)),
+        }
+    }
+
+    /// All rows, over a connection of their own, unless `before` says that they are the same. `check` is sent to whoever
+    /// listens.
+    async fn load(
+        &self,
+        before: Option<String>,
+        check: Option<String>,
+    ) -> Result<Loaded, FeedError> {
+        let (client, mut wire) = self.connect().await?;
+        let work = async {
+            if let Some(check) = check {
+                let channel = self.settings.listen.as_str();
+                let parameters = [(&channel as _, Type::TEXT), (&check as _, Type::TEXT)];
+                let notify = client.query_typed("SELECT pg_notify($1, $2)::text", &parameters);
+                within(SOME, notify).await?;
+            }
+            let to_midnight = one(&client, TO_MIDNIGHT).await?;
+            let to_midnight = Duration::from_secs(to_midnight.parse().unwrap_or(86_400));
+            let digest = one(&client, &self.select.digest).await?;
+            let forced = self.known.forced.load(Relaxed);
+            let built = if before.as_ref() == Some(&digest) && !forced {
+                None
+            } else {
+                Some(self.read_all(&client, forced).await?)
+            };
+            Ok(Loaded {
+                built,
+                digest,
+                to_midnight,
+            })
+        };
+        tokio::select! {
+            biased;
+            error = drive(&mut wire, None) => Err(error),
+            loaded = work => loaded,
+        }
+    }
+
+    async fn read_all(&self, client: &Client, forced: bool) -> Result<Built, FeedError> {
+        let (send, receive) = mpsc::channel(4);
+        let (known, bases) = (Arc::clone(&self.known), self.bases.clone());
+        let building = tokio::task::spawn_blocking(move || {
+            let Some(mut built) = load::build(receive, &bases)? else {
+                return Err(FeedError::Closed);
+            };
+            if !forced && known.is_loaded() {
+                load::check(&known.live, &built.table)?;
+            }
+            built.table.finish();
+            Ok(built)
+        });
+        let streamed = self.stream(client, &send).await;
+        drop(send);
+        let built = building.await.map_err(|_panic| FeedError::Build)?;
+        streamed?;
+        if forced {
+            self.known.forced.store(false, Relaxed);
+        }
+        built
+    }
+
+    /// Hands over all rows. Ends early without an error if nobody takes them: the builder says why.
+    async fn stream(&self, client: &Client, to: &mpsc::Sender<Piece>) -> Result<(), FeedError> {
+        let none: [(String, Type); 0] = [];
+        let rows = within(ALL, client.query_typed_raw(&self.select.all, none)).await?;
+        let mut rows = std::pin::pin!(rows);
+        let mut piece = String::with_capacity(PIECE);
+        loop {
+            let next = timeout(ALL, rows.next()).await;
+            let Some(row) = next.map_err(|_elapsed| FeedError::Late(ALL))? else {
+                break;
+            };
+            piece.push_str(row?.try_get(0)?);
+            piece.push('\n');
+            if piece.len() >= PIECE {
+                let full = std::mem::replace(&mut piece, String::with_capacity(PIECE));
+                if to.send(Piece::Rows(full)).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        for last in [Piece::Rows(piece), Piece::End] {
+            if to.send(last).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads these hosts again.
+    async fn read_some(
+        &self,
+        client: &Client,
+        hosts: Vec<String>,
+    ) -> Result<Vec<crate::tenant::directory::live::Change>, FeedError> {
+        if hosts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let parameters = [(&hosts as _, Type::TEXT_ARRAY)];
+        let asked = client.query_typed(&self.select.some, &parameters);
+        let mut found = Vec::new();
+        for row in within(SOME, asked).await? {
+            found.push(row.try_get(0)?);
+        }
+        load::changes(hosts, &found, &self.bases)
+    }
+
+    async fn apply(&self, client: &Client, hosts: Vec<String>) -> Result<(), FeedError> {
+        let count = u64::try_from(hosts.len()).unwrap_or(u64::MAX);
+        let changes = self.read_some(client, hosts).await?;
+        if self.known.live.apply(changes) {
+            let known = Arc::clone(&self.known);
+            // Not waited for: what comes meanwhile is kept.
+            drop(tokio::task::spawn_blocking(move || known.live.compact()));
+        }
+        self.known.counts().changes.fetch_add(count, Relaxed);
+        self.known.changed.notify_one();
+        self.known.is_true_now();
+        Ok(())
+    }
+}
+
+/// Why a way of keeping true has ended.
+enum End {
+    /// Nothing is heard of the database.
+    Deaf,
+    /// It is time to listen again.
+    Hearing,
+    /// It has failed.
+    Failed(FeedError),
+}
+
+impl<E: Into<FeedError>> From<E> for End {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Moves the bytes of a connection and takes its notifications, until it ends.
+async fn drive(wire: &mut Wire, mail: Option<&Mail>) -> FeedError {
+    loop {
+        match poll_fn(|cx| wire.poll_message(cx)).await {
+            Some(Ok(AsyncMessage::Notification(note))) => {
+                if let Some(mail) = mail {
+                    mail.put(note.payload());
+                }
+            }
+            Some(Ok(_notice)) => {}
+            Some(Err(error)) => return error.into(),
+            None => return FeedError::Closed,
+        }
+    }
+}
+
+async fn within<T>(
+    longest: Duration,
+    asked: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, FeedError> {
+    match timeout(longest, asked).await {
+        Ok(answer) => Ok(answer?),
+        Err(_elapsed) => Err(FeedError::Late(longest)),
+    }
+}
+
+/// The one text that a query gives.
+async fn one(client: &Client, query: &str) -> Result<String, FeedError> {
+    let rows = within(ALL, client.query_typed(query, &[])).await?;
+    let first = rows.first().map(|row| row.try_get(0)).transpose()?;
+    Ok(first.unwrap_or_default())
+}
+
+/// Half of it and at most all, so that nodes that lost a database together do not come back together.
+fn jittered(pause: Duration) -> Duration {
+    let share = u32::try_from(random() >> 33).unwrap_or_default();
+    pause / 2 + (pause / 2).mul_f64(f64::from(share) / f64::from(u32::MAX >> 1))
+}
+
+/// 64 bits nobody can foresee, from the standard library's own source of random keys.
+fn random() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
+}
