@@ -96,6 +96,10 @@ impl Directory for PostgresDirectory {
         self.known.answer(host)
     }
 
+    fn custom_hosts(&self, visit: &mut dyn FnMut(&Host)) {
+        self.known.live.custom_hosts(visit);
+    }
+
     fn len(&self) -> Option<usize> {
         self.known.len()
     }
