@@ -4,7 +4,7 @@
 //! anything is due, and if so runs an order. How the names are proven is a matter of `challenge`: by TXT records, published
 //! through [`dns`] and checked at every authoritative server ([`propagation`]), or by answers of the proxy. What comes of it is written into [`crate::cert::store`]; the proxy takes it
 //! from there. Nothing here serves, and nothing here runs unless it is called: by the renewal unit, by the daemon task
-//! or by `portico cert`.
+//! or by `portico cert`. [`on_demand`] is the queue of custom domains in front of it.
 //!
 //! Rules: each side effect is written down before it is done, so that a run may die anywhere and the next one goes on;
 //! no challenge is offered to the CA before we have seen ourselves what it will look for; what failed is not tried again
@@ -27,6 +27,7 @@ mod key;
 mod ledger;
 pub mod limits;
 pub mod notices;
+pub mod on_demand;
 mod order;
 pub mod plan;
 mod post;

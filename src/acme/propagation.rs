@@ -10,6 +10,7 @@
 mod agree;
 mod gone;
 mod look;
+mod public;
 mod sight;
 #[cfg(test)]
 mod tests;

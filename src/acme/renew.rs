@@ -185,6 +185,23 @@ pub async fn renew_lineage(
     })
 }
 
+/// Asks the CA for its advice about a lineage, if it is time to, and orders nothing.
+///
+/// # Errors
+/// [`AcmeError::Store`]; that the CA gives no advice is none.
+pub(super) async fn look(
+    config: &Config,
+    store: &dyn Store,
+    lineage: &Lineage,
+) -> Result<(), AcmeError> {
+    let domain = &lineage.name;
+    let Some(_lock) = store.lock(domain)? else {
+        return Ok(());
+    };
+    let journal = Journal::open(store, domain)?;
+    advise(config, store, &journal, domain, UnixTime::now()).await
+}
+
 /// What happens next to a lineage that orders nothing now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {

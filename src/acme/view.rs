@@ -249,7 +249,7 @@ pub(super) fn left(stored: &Stored, now: UnixTime) -> Left {
     }
 }
 
-/// Changes with the settings of `[acme]` and `[[certificates]]` and with the credentials file; none for a reader that
+/// Changes with the settings of `[acme]`, `[[certificates]]` and `[on_demand]` and with the credentials file; none for a reader that
 /// cannot see the latter.
 pub(super) fn fingerprint(config: &Config) -> Option<u64> {
     let path = config
@@ -269,7 +269,10 @@ pub(super) fn fingerprint(config: &Config) -> Option<u64> {
         Some(Err(_)) => None,
     };
     // The content, not the file's age: systemd makes a new copy for each run.
-    let settings = format!("{:?} {:?}", config.acme, config.certificates);
+    let settings = format!(
+        "{:?} {:?} {:?}",
+        config.acme, config.certificates, config.on_demand.challenge
+    );
     let all = (settings, credentials.as_deref(), mode);
     Some(foldhash::fast::FixedState::default().hash_one(all))
 }

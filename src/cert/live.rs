@@ -4,12 +4,13 @@
 //! files, proves a pair or knows how a certificate came about: an entry is built by `cert::bundle`, which proves it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use rustls::sign::CertifiedKey;
 
 use super::answers::Answers;
+use super::on_demand::OnDemand;
 use super::store::Lock;
 use crate::clock::UnixTime;
 use crate::host::Host;
@@ -134,6 +135,8 @@ impl Table {
 pub struct Live {
     table: ArcSwap<Table>,
     answers: ArcSwap<Answers>,
+    /// Set before the first handshake, or never.
+    on_demand: OnceLock<OnDemand>,
 }
 
 impl Live {
@@ -146,6 +149,27 @@ impl Live {
     #[must_use]
     pub fn table(&self) -> arc_swap::Guard<Arc<Table>> {
         self.table.load()
+    }
+
+    /// The certificate for a client that asked for `sni`, of those in memory: the table first, then custom domains.
+    #[must_use]
+    pub fn find(&self, sni: Option<&Host>) -> Option<Arc<Served>> {
+        if let Some(served) = self.table().find(sni) {
+            return Some(Arc::clone(served));
+        }
+        self.on_demand.get()?.find(sni?)
+    }
+
+    /// Lets custom domains have certificates. The second time changes nothing.
+    pub fn set_on_demand(&self, on_demand: OnDemand) {
+        // There is one caller, at the start.
+        drop(self.on_demand.set(on_demand));
+    }
+
+    /// The certificates of custom domains, if there are to be any.
+    #[must_use]
+    pub fn on_demand(&self) -> Option<&OnDemand> {
+        self.on_demand.get()
     }
 
     /// Puts other answers to CAs into service.

@@ -128,6 +128,15 @@ pub enum Cert {
     Import(Import),
     /// Print the TXT record that dns-persist-01 needs, or look for it
     PersistRecord(PersistRecord),
+    /// Show how the custom domains of tenants are doing
+    ///
+    /// Numbers, what is left of the budget, and up to twenty names in trouble; with `--domain` one name. Files only, no
+    /// network.
+    Domains(Domains),
+    /// Print the record by which a tenant shows that a custom domain is its own
+    ///
+    /// As `on_demand.proof` wants it. The value is the same each time; a back end may call this to show it to a customer.
+    Ownership(Ownership),
 }
 
 /// Options of `cert issue` and `cert renew`.
@@ -401,6 +410,34 @@ pub struct PersistRecord {
     /// The CA's issuer domain name, if its directory does not tell it
     #[arg(long, value_name = "NAME")]
     pub issuer: Option<String>,
+}
+
+/// Options of `cert domains`.
+#[derive(Debug, clap::Args)]
+pub struct Domains {
+    /// The configuration.
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// Only this custom domain
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Option<Host>,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `cert ownership`.
+#[derive(Debug, clap::Args)]
+pub struct Ownership {
+    /// The configuration.
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// The custom domain
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Host,
+    /// The tenant's id, as in the directory
+    #[arg(long, value_name = "ID")]
+    pub tenant: String,
 }
 
 /// Options of the demo.

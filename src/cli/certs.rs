@@ -2,9 +2,13 @@
 
 use std::io::stdout;
 
-use super::args::{Cert, CertCheck, CertStatus, ConfigFile, Export, Import, PersistRecord, Renew};
+use super::args::{
+    Cert, CertCheck, CertStatus, ConfigFile, Domains, Export, Import, Ownership, PersistRecord,
+    Renew,
+};
 use super::cert::change::{self, Revocation};
 use super::cert::check::{self, Answer};
+use super::cert::domains;
 use super::cert::export::{self, To};
 use super::cert::plan;
 use super::cert::{self, CertError, Verdict};
@@ -55,6 +59,16 @@ pub(super) fn run(verb: &Cert) -> Exit {
         Cert::Export(options) => export(options),
         Cert::Import(options) => import(options),
         Cert::PersistRecord(options) => persist_record(options),
+        Cert::Domains(Domains { file, domain, json }) => with_config(file, |config| {
+            domains::domains(config, domain.as_ref(), *json, &mut stdout())
+        }),
+        Cert::Ownership(Ownership {
+            file,
+            domain,
+            tenant,
+        }) => changing(file, |config| {
+            domains::ownership(config, domain, tenant, &mut stdout())
+        }),
     }
 }
 
@@ -107,6 +121,9 @@ fn status(options: &CertStatus) -> Exit {
     with_config(&options.file, |config| {
         let all = cert::status(config, UnixTime::now())?;
         cert::print_status(&all, options.json, &mut stdout())?;
+        if !options.json {
+            domains::print_summary(config, UnixTime::now(), &mut stdout())?;
+        }
         Ok(Verdict::Fine)
     })
 }

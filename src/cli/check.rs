@@ -42,7 +42,10 @@ pub fn check(options: &ConfigFile) -> Exit {
                 .collect();
             let directory = snapshot.resolver.directory();
             let tenants = directory.len().map_or_else(
-                || "every label".to_owned(),
+                || match directory.source() {
+                    "pattern" => "every label".to_owned(),
+                    _ => "tenants".to_owned(),
+                },
                 |count| format!("{count} tenants"),
             );
             say(format!(

@@ -10,10 +10,14 @@ use std::time::{Duration, Instant};
 
 use super::cert::{self, Order};
 use crate::acme::Trigger;
+use crate::cert::on_demand::spool::Spool;
+use crate::clock::UnixTime;
 use crate::config::Config;
 
 /// Between two looks at what is due. A look at nothing due opens no connection.
 const PERIOD: Duration = Duration::from_secs(60);
+/// Between two looks at what the proxy wants for custom domains.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Wait after a first panic, and the longest one; a run of [`STEADY`] begins anew.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -28,12 +32,29 @@ const STEADY: Duration = Duration::from_secs(3600);
 /// The thread cannot be made.
 pub(super) fn start(config: Config) -> io::Result<()> {
     let config = Arc::new(config);
+    if config.on_demand.enabled {
+        // A thread of their own: many names, and none of them is to hold up the base domains.
+        watched("domains-renew", Arc::clone(&config), |runtime, config| {
+            runtime.block_on(domains(config));
+        })?;
+    }
+    watched("renewals", config, |runtime, config| {
+        runtime.block_on(renewals(config));
+    })
+}
+
+/// Starts a thread that does `work` and another one that watches it.
+fn watched(
+    name: &'static str,
+    config: Arc<Config>,
+    work: fn(&tokio::runtime::Runtime, &Config),
+) -> io::Result<()> {
     let begin = move || {
         let config = Arc::clone(&config);
         thread::Builder::new()
-            .name("renewals".to_owned())
+            .name(name.to_owned())
             .spawn(move || match runtime() {
-                Ok(runtime) => runtime.block_on(renewals(&config)),
+                Ok(runtime) => work(&runtime, &config),
                 Err(error) => tracing::error!(%error, "the renewals have no runtime"),
             })
     };
@@ -77,6 +98,33 @@ async fn renewals(config: &Config) {
             tracing::error!("renewal: {error}");
         }
         tokio::time::sleep(PERIOD).await;
+    }
+}
+
+/// Does what is due for custom domains: at once when the proxy has left a wish, else when the last run said.
+async fn domains(config: &Config) {
+    let spool = Spool::new(&config.state_dir);
+    loop {
+        let seen = spool.fingerprint();
+        let worked = cert::domains::work(config, Duration::MAX, &mut Lines::default()).await;
+        let next = match worked {
+            Ok(report) => report.and_then(|report| report.next),
+            Err(error) => {
+                tracing::error!("custom domains: {error}");
+                None
+            }
+        };
+        let begun = Instant::now();
+        loop {
+            tokio::time::sleep(LOOK).await;
+            // What the run itself has taken out of the spool makes for one look more.
+            if begun.elapsed() >= PERIOD
+                || spool.fingerprint() != seen
+                || next.is_some_and(|next| UnixTime::now() >= next)
+            {
+                break;
+            }
+        }
     }
 }
 

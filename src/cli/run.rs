@@ -3,7 +3,7 @@
 use super::args::ConfigFile;
 use super::{Exit, complain, daemon, load};
 use crate::config::AcmeRun;
-use crate::server::{self, CertSource, Options};
+use crate::server::{self, CertSource, Options, memory};
 
 /// Serves until SIGTERM.
 pub fn run(options: &ConfigFile) -> Exit {
@@ -17,6 +17,7 @@ pub fn run(options: &ConfigFile) -> Exit {
         config_file: Some(options.config.clone()),
         certs: CertSource::Store,
     };
+    memory::keep_pages_small();
     let served = server::start(options).and_then(|running| {
         if let Some(config) = renewals {
             daemon::start(config)?;

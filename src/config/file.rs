@@ -12,7 +12,7 @@ use super::reader::Reader;
 use super::reference::{self, Row};
 use super::{
     AccessLists, Acme, CertOrigin, Certificate, ClientAuth, Config, Http, Limits, Listen, Log,
-    Pages, Server, Tenants, Tls, Upstream, value,
+    OnDemand, Pages, Server, Tenants, Tls, Upstream, value,
 };
 use crate::host::Host;
 
@@ -107,6 +107,7 @@ impl Config {
             listen: Listen::default(),
             acme: Acme::default(),
             certificates: Vec::new(),
+            on_demand: OnDemand::default(),
             tls: Tls::default(),
             client_auth: Vec::new(),
             tenants: Tenants::default(),
@@ -138,6 +139,7 @@ impl Config {
         config.listen = Listen::read(reader);
         config.acme = Acme::read(reader, &config.certs);
         config.certificates = Certificate::read_all(reader, &config);
+        config.on_demand = OnDemand::read(reader, &config);
         config.certs.read_files(reader);
         config.tls = Tls::read(reader);
         config.client_auth = ClientAuth::read_all(reader, &config);

@@ -16,6 +16,7 @@ mod http;
 mod limits;
 mod listen;
 mod log;
+mod on_demand;
 mod pages;
 mod problem;
 mod reader;
@@ -44,6 +45,7 @@ pub use self::http::{Hsts, Http};
 pub use self::limits::Limits;
 pub use self::listen::{AdminAddress, Listen};
 pub use self::log::{AccessLog, Log, LogFormat};
+pub use self::on_demand::{OnDemand, Ownership};
 pub use self::pages::Pages;
 pub use self::problem::{Problem, Problems};
 pub use self::reference::{KeyDefault, Row};
@@ -74,6 +76,8 @@ pub struct Config {
     pub acme: Acme,
     /// Certificates for single names, beside those of the base domains. Default: none.
     pub certificates: Vec<Certificate>,
+    /// Certificates for the custom domains of tenants. Default: none.
+    pub on_demand: OnDemand,
     /// Handshakes with clients.
     pub tls: Tls,
     /// Hosts whose clients must show a certificate. Default: none.

@@ -198,11 +198,12 @@ impl Answers {
             "/livez" => |_| json_response(StatusCode::OK, &json!({ "live": true })),
             "/readyz" => |this| match this.source.ready() {
                 Ok(()) => {
-                    let mut answer = json!({ "ready": true, "reasons": [] });
                     let degraded = this.source.degraded();
-                    if !degraded.is_empty() {
-                        answer["degraded"] = json!(degraded);
-                    }
+                    let answer = if degraded.is_empty() {
+                        json!({ "ready": true, "reasons": [] })
+                    } else {
+                        json!({ "ready": true, "reasons": [], "degraded": degraded })
+                    };
                     json_response(StatusCode::OK, &answer)
                 }
                 Err(reasons) => json_response(

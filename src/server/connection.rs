@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 
+use super::on_demand::{self, Allowed};
 use super::worker::{self, DENIED, PROXY_HEADER};
 use crate::cert::live::Live;
 use crate::host::Host;
@@ -15,7 +16,7 @@ use crate::net::socket::Socket;
 use crate::proxy::context::OpenConn;
 use crate::proxy::exchange::ClientConn;
 use crate::proxy::{http1, http2};
-use crate::tls::accept::{self, Accepted, Gate};
+use crate::tls::accept::{self, Accepted, Gate, TlsError};
 
 /// What a listening socket is for.
 #[derive(Debug, Clone, Copy)]
@@ -80,7 +81,7 @@ pub async fn serve(
     let deadline = context.timers.deadline();
     let accepted = accept::accept(&policies, &live, socket, gate, &deadline, longest).await;
     context.timers.recycle(deadline);
-    drop((policies, live));
+    drop(policies);
     match accepted {
         Ok(Accepted::Validation(name)) => {
             let name = name.as_ref().map(Host::as_str);
@@ -90,7 +91,7 @@ pub async fn serve(
             context
                 .metrics
                 .handshake(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
-            drop(context);
+            drop((context, live));
             activity.handshake_done();
             let http2 = tls.http2;
             let conn = ClientConn::new(open, info, Some(tls), activity);
@@ -102,6 +103,15 @@ pub async fn serve(
             }
         }
         Err(error) => {
+            if let TlsError::NoCertificate(Some(host)) = &error
+                && let Some(domains) = live.on_demand()
+                && matches!(
+                    on_demand::may_have(&context.view().snapshot, host),
+                    Allowed::Tenant(_) | Allowed::Ask
+                )
+            {
+                domains.wish(host.clone());
+            }
             context.metrics.handshake_failed(error.label());
             tracing::debug!(client = %info.client, error = %error, "no handshake");
         }

@@ -9,6 +9,7 @@ pub mod certs;
 pub mod connection;
 pub mod control;
 pub mod memory;
+pub mod on_demand;
 pub mod reload;
 pub mod renewals;
 pub mod status;
@@ -49,6 +50,14 @@ use crate::upstream::Registry;
 
 /// Files that the process keeps open besides connections: sockets, logs, certificates, the runtime's own.
 const OTHER_FILES: u64 = 256;
+
+/// What labels of metrics can say.
+const METRIC_LABELS: Labels = Labels {
+    refused: REFUSED,
+    handshake: HANDSHAKE,
+    upstream: LABELS,
+    errors: LABELS,
+};
 
 /// Why the proxy does not start.
 #[derive(Debug, Error)]
@@ -165,6 +174,7 @@ pub fn start(options: Options) -> Result<Running, StartError> {
     let current = Arc::new(Current::new(snapshot));
     let faults = Arc::new(Faults::default());
     let certs = certs.begin(&config, &live, &faults);
+    let domains = on_demand::begin(&config, &live);
     let access_log =
         Arc::new(AccessLog::start(sink(&config.log.access)).map_err(StartError::AccessLog)?);
     let admin = admin::AdminListener::bind(&config.listen.admin)?;
@@ -182,13 +192,7 @@ pub fn start(options: Options) -> Result<Running, StartError> {
         drain: CancellationToken::new(),
         stop: CancellationToken::new(),
     };
-    let labels = Labels {
-        refused: REFUSED,
-        handshake: HANDSHAKE,
-        upstream: LABELS,
-        errors: LABELS,
-    };
-    let (metrics, shards) = Metrics::new(workers, labels);
+    let (metrics, shards) = Metrics::new(workers, METRIC_LABELS);
     let mut threads = Vec::new();
     let mut pulses = Vec::new();
     for (index, metrics) in shards.into_iter().enumerate() {
@@ -210,9 +214,16 @@ pub fn start(options: Options) -> Result<Running, StartError> {
         &bound,
         metrics,
         Arc::clone(&current),
-        (Arc::clone(&live), faults),
+        (
+            Arc::clone(&live),
+            faults,
+            domains.as_ref().map(on_demand::Start::counters),
+        ),
         Arc::clone(&access_log),
     );
+    if let Some(domains) = domains {
+        domains.run(&config, &live, &current, shared.stop.clone())?;
+    }
     let built = Built {
         config,
         instance,

@@ -318,11 +318,13 @@ fn keep_what_takes_a_restart(old: &Config, new: &mut Config) -> Vec<&'static str
     keep("server.workers", old.server.workers != new.server.workers);
     keep("acme", old.acme != new.acme);
     keep("certs", old.certs != new.certs);
+    keep("on_demand", old.on_demand != new.on_demand);
     new.state_dir.clone_from(&old.state_dir);
     new.listen = old.listen.clone();
     new.log = old.log.clone();
     new.server.workers = old.server.workers;
     new.acme = old.acme.clone();
     new.certs = old.certs.clone();
+    new.on_demand = old.on_demand.clone();
     keys
 }

@@ -11,6 +11,7 @@ use super::Bound;
 use super::admin::{AdminSource, Question, Told};
 use super::certs::{self, Faults};
 use super::control::Outcome;
+use super::on_demand::{Counted, Counters};
 use super::renewals::Renewals;
 use super::{tenants, upstreams};
 use crate::cert::live::Live;
@@ -18,7 +19,7 @@ use crate::clock::UnixTime;
 use crate::config::Config;
 use crate::snapshot::Current;
 use crate::telemetry::access::AccessLog;
-use crate::telemetry::metrics::{CertificateFacts, DirectoryFacts, Facts, Metrics};
+use crate::telemetry::metrics::{CertificateFacts, DirectoryFacts, DomainFacts, Facts, Metrics};
 use crate::tenant::directory::Health;
 
 /// Everything there is to tell.
@@ -30,6 +31,7 @@ pub struct Status {
     faults: Arc<Faults>,
     renewals: Renewals,
     access_log: Arc<AccessLog>,
+    domains: Option<Domains>,
     started: UnixTime,
     workers: usize,
     https: Vec<SocketAddr>,
@@ -44,6 +46,13 @@ pub struct Status {
     last_reload: Mutex<Option<Value>>,
 }
 
+/// Custom domains.
+#[derive(Debug)]
+struct Domains {
+    counters: Counters,
+    orders_allowed: u64,
+}
+
 impl Status {
     pub(super) fn new(
         config: &Config,
@@ -51,7 +60,7 @@ impl Status {
         bound: &Bound,
         metrics: Metrics,
         current: Arc<Current>,
-        (live, faults): (Arc<Live>, Arc<Faults>),
+        (live, faults, domains): (Arc<Live>, Arc<Faults>, Option<Counters>),
         access_log: Arc<AccessLog>,
     ) -> Self {
         Self {
@@ -61,6 +70,10 @@ impl Status {
             faults,
             renewals: Renewals::new(config),
             access_log,
+            domains: domains.map(|counters| Domains {
+                counters,
+                orders_allowed: u64::from(config.on_demand.orders_per_hour),
+            }),
             started: UnixTime::now(),
             workers,
             https: bound.https.clone(),
@@ -161,6 +174,52 @@ impl Status {
             "heartbeat": time(look.engine.heartbeat),
             "error": look.error,
             "lineages": look.health,
+        })
+    }
+
+    /// Custom domains in numbers; none if they are off.
+    fn domain_facts(&self) -> Option<DomainFacts> {
+        let domains = self.domains.as_ref()?;
+        let counts = self.live.on_demand()?.shelf().counts();
+        let counters = domains.counters.lock();
+        let Counted {
+            totals,
+            orders,
+            wished,
+            refused,
+        } = counters.unwrap_or_else(PoisonError::into_inner).clone();
+        let standings = counts.standings.into_iter();
+        Some(DomainFacts {
+            standings: standings
+                .map(|(standing, count)| (standing.word(), count))
+                .collect(),
+            issued: totals.issued,
+            failed: totals.failed,
+            orders: u64::try_from(orders.len()).unwrap_or(u64::MAX),
+            orders_allowed: domains.orders_allowed,
+            wished,
+            refused,
+            loaded: counts.loaded,
+            loads: counts.loads,
+            load_failures: counts.failed,
+            evicted: counts.evicted,
+        })
+    }
+
+    fn domains(&self) -> Value {
+        let Some(facts) = self.domain_facts() else {
+            return Value::Null;
+        };
+        let standings = facts.standings.iter();
+        let standings: serde_json::Map<String, Value> = standings
+            .map(|(standing, count)| ((*standing).to_owned(), json!(count)))
+            .collect();
+        json!({
+            "names": standings,
+            "issued": facts.issued,
+            "failed": facts.failed,
+            "budget_left": facts.orders_allowed.saturating_sub(facts.orders),
+            "in_memory": facts.loaded,
         })
     }
 
@@ -271,6 +330,7 @@ impl AdminSource for Status {
             "domains": snapshot.domains.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "certificates": self.certificates(),
             "acme": self.acme(),
+            "custom_domains": self.domains(),
             "upstreams": upstreams::status(&snapshot),
             "tenants": self.tenants(),
             "last_reload": *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner),
@@ -333,6 +393,9 @@ impl AdminSource for Status {
                 upstream: &upstream,
             },
         );
+        if let Some(facts) = self.domain_facts() {
+            facts.render(&mut out);
+        }
         // Prometheus' text format ends with a line feed.
         if !out.ends_with('\n') {
             let _infallible = writeln!(out);

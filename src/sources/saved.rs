@@ -372,7 +372,7 @@ mod tests {
         }
         for at in 0..good.len() {
             let mut bad = good.clone();
-            bad[at] ^= 1;
+            *bad.get_mut(at).unwrap() ^= 1;
             put(&bad, 0o600);
             assert!(!matches!(saved.load(&[]), Ok(Some(_))), "byte {at}");
         }

@@ -9,6 +9,7 @@
 
 mod certs;
 mod directory;
+mod domains;
 mod shard;
 mod text;
 mod upstream;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 pub use self::certs::{CertificateFacts, EngineFacts, RenewalFacts};
 pub use self::directory::DirectoryFacts;
+pub use self::domains::DomainFacts;
 use self::shard::{BUCKETS, CLASSES, Cells, Counter, Histogram, Row};
 pub use self::shard::{Shard, UpstreamCost};
 use self::text::{Kind, Text};

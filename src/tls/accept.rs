@@ -67,7 +67,7 @@ pub enum TlsError {
     Failed(#[source] io::Error),
     /// No certificate covers the name.
     #[error("no certificate covers the name that the client asked for")]
-    NoCertificate,
+    NoCertificate(Option<Host>),
     /// Too many handshakes wait for their turn.
     #[error("too many handshakes wait for their turn; see `limits.handshakes`")]
     Busy,
@@ -80,7 +80,7 @@ impl TlsError {
         match self {
             Self::Timeout => "timeout",
             Self::Failed(_) => "failed",
-            Self::NoCertificate => "no_certificate",
+            Self::NoCertificate(_) => "no_certificate",
             Self::Busy => "busy",
         }
     }
@@ -144,15 +144,30 @@ async fn shake(
 ) -> Result<(TlsStream<Socket>, Option<Chosen>), TlsError> {
     let hello = LazyConfigAcceptor::new(Acceptor::default(), socket);
     let start = hello.await.map_err(TlsError::Failed)?;
-    let (config, chosen) = match policies.choose(&start.client_hello(), live) {
+    let mut choice = policies.choose(&start.client_hello(), live);
+    if let Choice::Stored(host) = &choice {
+        let loaded = match live.on_demand() {
+            Some(on_demand) => on_demand.load(host).await,
+            None => false,
+        };
+        if loaded {
+            choice = policies.choose(&start.client_hello(), live);
+        }
+    }
+    let (config, chosen) = match choice {
         Choice::Serve(config, chosen) => (config, Some(chosen)),
         Choice::Validate(config) => (config, None),
-        Choice::Unrecognized => {
+        // One that cannot be read now is not said to be missing: nobody is to order another.
+        Choice::Stored(_) | Choice::Unrecognized(_) => {
+            let missing = match choice {
+                Choice::Unrecognized(host) => host,
+                _ => None,
+            };
             let StartHandshake { mut io, .. } = start;
             // Who is gone before the alert needs none.
             drop(io.write_all(&UNRECOGNIZED_NAME).await);
             drop(io.shutdown().await);
-            return Err(TlsError::NoCertificate);
+            return Err(TlsError::NoCertificate(missing));
         }
     };
     let turn = gate.turns.take(gate.client, gate.most).await;
@@ -165,7 +180,7 @@ async fn shake(
     let stream = stream.await.map_err(TlsError::Failed)?;
     let validated = stream.get_ref().1.alpn_protocol() == Some(ACME_TLS);
     if validated != chosen.is_none() {
-        return Err(TlsError::NoCertificate);
+        return Err(TlsError::NoCertificate(None));
     }
     Ok((stream, chosen))
 }

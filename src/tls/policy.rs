@@ -80,8 +80,10 @@ pub enum Choice {
     Serve(Arc<ServerConfig>, Chosen),
     /// With these, for a CA that validates by tls-alpn-01; no client.
     Validate(Arc<ServerConfig>),
+    /// Not before the certificate of this custom domain is read from disk.
+    Stored(Host),
     /// Not at all: no certificate covers the name, or there has to be one and is none.
-    Unrecognized,
+    Unrecognized(Option<Host>),
 }
 
 /// What the ClientHello chose.
@@ -167,13 +169,16 @@ impl Policies {
         }
         let sni = match hello.server_name().map(Host::parse) {
             // rustls accepts only DNS names here; one that is no host name of ours is nobody's.
-            Some(Err(_)) => return Choice::Unrecognized,
+            Some(Err(_)) => return Choice::Unrecognized(None),
             Some(Ok(host)) => Some(host),
-            None if self.require_sni => return Choice::Unrecognized,
+            None if self.require_sni => return Choice::Unrecognized(None),
             None => None,
         };
-        let Some(served) = live.table().find(sni.as_ref()).map(Arc::clone) else {
-            return Choice::Unrecognized;
+        let Some(served) = live.find(sni.as_ref()) else {
+            return match (sni, live.on_demand()) {
+                (Some(host), Some(on_demand)) if on_demand.is_stored(&host) => Choice::Stored(host),
+                (sni, _) => Choice::Unrecognized(sni),
+            };
         };
         let policy = sni.as_ref().and_then(|host| self.of(host)).map(Arc::clone);
         let config = policy.as_ref().map_or(&self.default, |it| &it.config);

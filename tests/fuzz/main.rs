@@ -7,6 +7,9 @@
 //! PORTICO_FUZZ_SECONDS=600 cargo test --profile quick --test fuzz -- --nocapture
 //! ```
 //!
+//! Ten minutes each, on two busy cores, found nothing (2026-11-21): `host` 25,767,360 inputs, `target` 14,571,968,
+//! `proxy-header` 81,618,112, `config` 1,404,352, `tap` 657,088, `tap-parser` 659,968.
+//!
 //! A target for another parser of bytes is a module with `seeds`, `words` and a function from bytes to an outcome.
 #![allow(
     clippy::unwrap_used,

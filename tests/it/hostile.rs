@@ -5,6 +5,7 @@
 //! requests there are in all (tests/soak/hostile sends a million); `PORTICO_TEST_SEED` repeats a run.
 
 mod smuggle;
+mod smugglex;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

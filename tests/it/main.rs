@@ -30,6 +30,7 @@ mod bodies;
 mod demo;
 mod django;
 mod docs;
+mod domains;
 mod drain;
 mod early;
 mod hostile;

@@ -2,6 +2,7 @@
 
 mod stalled;
 mod steady;
+mod upload;
 
 use std::time::{Duration, Instant};
 

@@ -11,10 +11,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-const UNITS: [&str; 3] = [
+const UNITS: [&str; 4] = [
     "portico.service",
     "portico-renew.service",
     "portico-renew.timer",
+    "portico-renew.path",
 ];
 
 fn read(name: &str) -> String {
@@ -96,6 +97,7 @@ fn a_mistyped_key_would_be_found() {
             "portico-renew.service",
             "\n[Service]\nTimeoutStartSec=soon\n",
         ),
+        ("portico-renew.path", "\n[Path]\nPathChangd=/x\n"),
         (
             "portico-renew.timer",
             "\n[Timer]\nOnCalendar=every now and then\n",
@@ -125,11 +127,17 @@ fn the_sandbox_is_tight() {
 #[test]
 fn the_proxy_holds_no_secret_of_the_issuer_and_writes_no_state_of_its() {
     let proxy = read("portico.service");
-    for key in ["ReadWritePaths", "LoadCredential", "EnvironmentFile"] {
+    for key in ["LoadCredential", "EnvironmentFile"] {
         assert_eq!(values(&proxy, key), [""; 0], "{key}");
     }
     // What is remembered of tenants lies in a folder of its own.
     assert_eq!(values(&proxy, "StateDirectory"), ["portico/tenants"]);
+    // Wishes for custom domains, which are no state; and what starts the renewal for them.
+    let wanted = "/var/lib/portico/wanted";
+    assert_eq!(values(&proxy, "ReadWritePaths"), [format!("-{wanted}")]);
+    let path = read("portico-renew.path");
+    assert_eq!(values(&path, "PathChanged"), [wanted]);
+    assert_eq!(values(&path, "Unit"), ["portico-renew.service"]);
     for key in ["AmbientCapabilities", "CapabilityBoundingSet"] {
         assert_eq!(values(&proxy, key), ["CAP_NET_BIND_SERVICE"], "{key}");
     }

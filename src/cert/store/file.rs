@@ -7,6 +7,9 @@
 //! certs/<domain>/{state.json, state.json.prev, txt-ledger.jsonl, lock, lease}   the renewal's own
 //! engine/{limits.json, limits.json.prev, limits.lock, engine.heartbeat}         what all lineages share
 //! challenges/<token>.json                            what a CA asks the proxy for while an order runs
+//! domains/<host>/...                                 as in certs/, for each custom domain; two generations are kept
+//! engine/{domains.jsonl, domains.lock, ownership.key}  the register of custom domains
+//! wanted/<host>                                      what the proxy wants a certificate for
 //! ```
 //! A generation holds a `MANIFEST` too (as `sha256sum -c` reads it), and `COMPROMISED` once its key is known to others.
 //! It appears by one rename and becomes current by another, so chain and key cannot mismatch. Keys are 0640:
@@ -34,6 +37,10 @@ use crate::cert::{disk, failpoint};
 use crate::clock::UnixTime;
 use crate::host::Host;
 
+/// Generations kept, with the current one.
+const KEEP: usize = 5;
+/// The same for each of the many custom domains.
+const KEEP_DOMAINS: usize = 2;
 /// Size of the probe.
 const PROBE: usize = 10 << 10;
 
@@ -42,6 +49,8 @@ const PROBE: usize = 10 << 10;
 pub struct FileStore {
     root: PathBuf,
     engine: PathBuf,
+    /// Generations kept of a lineage, with the current one; older ones only while they are served.
+    keep: usize,
 }
 
 impl FileStore {
@@ -51,6 +60,18 @@ impl FileStore {
         Self {
             root: state_dir.join("certs"),
             engine: state_dir.join("engine"),
+            keep: KEEP,
+        }
+    }
+
+    /// The store of the custom domains of a state directory: beside the other one, because that is read whole every second.
+    /// What lineages share is the same.
+    #[must_use]
+    pub fn domains(state_dir: &Path) -> Self {
+        Self {
+            root: state_dir.join("domains"),
+            keep: KEEP_DOMAINS,
+            ..Self::new(state_dir)
         }
     }
 
@@ -178,7 +199,7 @@ impl Store for FileStore {
         let stored = generation::write(&path, number, new, &bundle)?;
         failpoint::hit(failpoint::GENERATION_WRITTEN);
         generation::make_current(&path, &stored)?;
-        generation::prune(&path, number);
+        generation::prune(&path, number, self.keep);
         Ok(stored)
     }
 

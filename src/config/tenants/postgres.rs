@@ -204,66 +204,9 @@ impl Postgres {
             "The file with the connection string (mode 0600), or `credential:NAME` for one that systemd passes",
             |text| CredentialSource::parse(text, base),
         );
-        let domain_table = section.maybe_text(
-            "domain_table",
-            ABSENT_TABLE,
-            "The table of hosts, as `schema.table`",
-            parse_table,
-        );
-        let tenant_table = section.maybe_text(
-            "tenant_table",
-            ABSENT_TABLE,
-            "The table of tenants, as `schema.table`",
-            parse_table,
-        );
-        let state_sql = section.maybe_text(
-            "state_sql",
-            "every tenant is active",
-            "An SQL expression that gives a tenant's state; `c` is its row and `d` that of the host",
-            parse_sql,
-        );
-        let columns = section.maybe_list(
-            "columns",
-            "none",
-            "Further columns of a tenant, as in `c.plan AS plan`",
-            parse_sql,
-        );
-        let query = section.maybe_text(
-            "query",
-            "required for `preset = \"custom\"`",
-            "A SELECT with the columns `host`, `id` and any others of a tenant file",
-            parse_sql,
-        );
-        let Self {
-            mut listen,
-            mut resync,
-            mut poll,
-            ..
-        } = Self::of(preset);
-        section.text(
-            "listen",
-            &mut listen,
-            "The channel of the triggers' notifications; empty to ask every `poll` instead, as behind PgBouncer",
-            parse_channel,
-        );
-        section.duration(
-            "resync",
-            &mut resync,
-            INTERVAL,
-            "Time between two full comparisons with the database",
-        );
-        section.duration(
-            "poll",
-            &mut poll,
-            INTERVAL,
-            "The same when `listen` is empty",
-        );
-        let snapshot = section.maybe_path(
-            "snapshot",
-            "`tenants/` in `state_dir`",
-            "The folder where what is known is saved, for a start while the database is down",
-        );
-        let max_stale = read_stale(&mut section);
+        let mut settings = Self::of(preset);
+        settings.read_tables(&mut section);
+        settings.read_times(&mut section);
         if !wanted {
             if let Some(key) = KEYS.iter().find(|key| section.has(key)) {
                 section.refuse(
@@ -282,21 +225,66 @@ impl Postgres {
             return None;
         }
         check_own_keys(&mut section, preset);
-        let default = Self::of(preset);
-        Some(Self {
-            dsn: dsn?,
-            preset,
-            domain_table: domain_table.unwrap_or(default.domain_table),
-            tenant_table: tenant_table.unwrap_or(default.tenant_table),
-            state_sql,
-            columns: columns.unwrap_or_default(),
-            query,
-            listen,
-            resync,
-            poll,
-            snapshot,
-            max_stale,
-        })
+        settings.dsn = dsn?;
+        Some(settings)
+    }
+
+    fn read_tables(&mut self, section: &mut Section<'_, '_>) {
+        let table = |section: &mut Section<'_, '_>, name, meaning, slot: &mut TableName| {
+            if let Some(table) = section.maybe_text(name, ABSENT_TABLE, meaning, parse_table) {
+                *slot = table;
+            }
+        };
+        let meaning = "The table of hosts, as `schema.table`";
+        table(section, "domain_table", meaning, &mut self.domain_table);
+        let meaning = "The table of tenants, as `schema.table`";
+        table(section, "tenant_table", meaning, &mut self.tenant_table);
+        self.state_sql = section.maybe_text(
+            "state_sql",
+            "every tenant is active",
+            "An SQL expression that gives a tenant's state; `c` is its row and `d` that of the host",
+            parse_sql,
+        );
+        let columns = section.maybe_list(
+            "columns",
+            "none",
+            "Further columns of a tenant, as in `c.plan AS plan`",
+            parse_sql,
+        );
+        self.columns = columns.unwrap_or_default();
+        self.query = section.maybe_text(
+            "query",
+            "required for `preset = \"custom\"`",
+            "A SELECT with the columns `host`, `id` and any others of a tenant file",
+            parse_sql,
+        );
+    }
+
+    fn read_times(&mut self, section: &mut Section<'_, '_>) {
+        section.text(
+            "listen",
+            &mut self.listen,
+            "The channel of the triggers' notifications; empty to ask every `poll` instead, as behind PgBouncer",
+            parse_channel,
+        );
+        section.duration(
+            "resync",
+            &mut self.resync,
+            INTERVAL,
+            "Time between two full comparisons with the database",
+        );
+        section.duration(
+            "poll",
+            &mut self.poll,
+            INTERVAL,
+            "The same when `listen` is empty",
+        );
+        self.snapshot = section.maybe_path(
+            "snapshot",
+            "`tenants/` in `state_dir`",
+            "The folder where what is known is saved, for a start while the database is down",
+        );
+        self.max_stale = read_stale(section);
     }
 }
 

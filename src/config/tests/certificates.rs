@@ -103,6 +103,43 @@ upstream.servers = ["unix:/run/app.sock"]
         report: r#"portico.toml:2: certificates: a section is needed, not a string
   hint: write `[[certificates]]` on a line of its own and its keys below it"#,
     },
+    Case {
+        name: "custom domains that could get no certificate",
+        file: File::Whole(
+            r#"domains = ["example.com"]
+upstream.servers = ["unix:/run/app.sock"]
+certs = "files"
+[acme]
+run = "off"
+[on_demand]
+enabled = true
+challenge = "dns-01"
+proof = "cname"
+orders_per_hour = 0
+"#,
+        ),
+        report: r#"portico.toml:6: on_demand.cname_base: the key is missing
+  hint: write `cname_base = "edge.example.com"`, a domain that leads to this edge
+portico.toml:7: on_demand.enabled: with `certs = "files"` Portico gets no certificates
+  hint: write `certs = "acme"`, or remove the line
+portico.toml:8: on_demand.challenge: a DNS provider is needed for this kind, and there is none
+  hint: add `[acme.dns]` with a `provider`, or write `challenge = "tls-alpn-01"`
+portico.toml:10: on_demand.orders_per_hour: not between `1` and `10000`: `0`
+  hint: the default is `80`"#,
+    },
+    Case {
+        name: "custom domains by http-01 without a plain listener",
+        file: File::After(
+            r#"[listen]
+http = []
+[on_demand]
+enabled = true
+challenge = "http-01"
+"#,
+        ),
+        report: r#"portico.toml:10: on_demand.challenge: `http-01` is answered on port 80, and there is no plain listener
+  hint: write `http = ["[::]:80"]` below `[listen]`, or `challenge = "tls-alpn-01"`"#,
+    },
 ];
 
 #[test]

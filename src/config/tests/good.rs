@@ -39,6 +39,18 @@ challenge = "tls-alpn-01"
 [[certificates]]
 names = ["status.example.com"]
 challenge = "dns-persist-01"
+[on_demand]
+enabled = true
+challenge = "dns-01"
+ahead = false
+proof = "cname"
+cname_base = "Edge.example.com"
+orders_per_hour = 10
+tenant_orders_per_day = 3
+domain_orders_per_week = 7
+names = 500
+cache = 16
+keep_gone = "0s"
 [tls]
 require_sni = true
 [[client_auth]]
@@ -213,6 +225,26 @@ fn every_key_of_the_edge_arrives() {
             apex: Apex::Tenant("public".to_owned()),
             www: Www::Same,
             reserved: vec!["@default".to_owned()],
+        }
+    );
+}
+
+#[test]
+fn every_key_of_custom_domains_arrives() {
+    assert_eq!(
+        everything().on_demand,
+        OnDemand {
+            enabled: true,
+            challenge: Challenge::Dns01,
+            ahead: false,
+            proof: Ownership::Cname,
+            cname_base: Some(Host::parse("edge.example.com").unwrap()),
+            orders_per_hour: 10,
+            tenant_orders_per_day: 3,
+            domain_orders_per_week: 7,
+            names: 500,
+            cache: 16,
+            keep_gone: Duration::ZERO,
         }
     );
 }

@@ -2,8 +2,8 @@
 //!
 //! Reads the heads of frames (RFC 9113 §4.1) as the bytes pass, and nothing else of them but this: h2 leaves out
 //! pseudo-headers in trailers, where they make the request malformed (§8.1), and fields that are too large, so trailers are
-//! looked into. What h2 calls PROTOCOL_ERROR though the RFC names another error (sizes of frames, too large a window)
-//! is found here first, so that the client is told which.
+//! looked into. What h2 calls PROTOCOL_ERROR though the RFC names another error (sizes of frames, too large a window,
+//! streams that their client has ended) is found here first, so that the client is told which.
 
 use std::io;
 use std::pin::Pin;
@@ -36,6 +36,8 @@ const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
 const HAS_PRIORITY: u8 = 0x20;
 
+/// Most streams that are watched for frames behind their end. With more at once that is left to h2.
+const MOST_OPEN: usize = 256;
 /// Most bytes of trailers that are looked into; longer ones are refused.
 const MOST_TRAILERS: usize = 64 << 10;
 /// An entry of SETTINGS (§6.5.1): its identifier and its value.
@@ -61,6 +63,7 @@ impl<S> Guard<S> {
                 head: [0; HEAD],
                 have: 0,
                 highest: 0,
+                open: Some(Vec::new()),
                 trailers: None,
                 settings: None,
                 // What does not reach it with one field is noticed by its sum.
@@ -81,6 +84,8 @@ struct Frames {
     have: usize,
     /// The highest stream so far.
     highest: u32,
+    /// Streams that the client has not ended, and whether it has reset them. None once that cannot be told for sure.
+    open: Option<Vec<(u32, bool)>>,
     /// Trailers, as far as they have come.
     trailers: Option<Box<Trailers>>,
     /// The entry of SETTINGS that is coming in, and how many bytes of it are there.
@@ -145,6 +150,10 @@ impl Frames {
         if !has_right_size(kind, flags, length) && !meter.is_block_open() {
             return meter.end(Breach::FrameSize);
         }
+        if self.is_over(kind, stream) && !meter.is_block_open() {
+            return meter.end(Breach::Closed);
+        }
+        self.follow(kind, flags, stream);
         match kind {
             DATA if length == 0 && flags & END_STREAM == 0 => meter.idle(1),
             DATA => {}
@@ -178,6 +187,49 @@ impl Frames {
         }
         if self.skip == 0 {
             self.collect(&[], meter);
+        }
+    }
+
+    /// Whether the client ended this stream before (§5.1: STREAM_CLOSED). DATA that follows a reset h2 answers well.
+    fn is_over(&self, kind: u8, stream: u32) -> bool {
+        let Some(open) = self.open.as_ref().filter(|_| stream <= self.highest) else {
+            return false;
+        };
+        let known = open.iter().find(|(id, _)| *id == stream);
+        match kind {
+            DATA => stream % 2 == 1 && known.is_none(),
+            HEADERS => stream % 2 == 1 && known.is_none_or(|(_, reset)| *reset),
+            _ => false,
+        }
+    }
+
+    /// Keeps the list of streams that are not ended.
+    fn follow(&mut self, kind: u8, flags: u8, stream: u32) {
+        let Some(open) = &mut self.open else {
+            return;
+        };
+        let ends = flags & END_STREAM != 0;
+        match kind {
+            HEADERS if stream > self.highest => {
+                // Streams that were left out were never there, and a frame on one of them is another error (§5.1.1).
+                let next = if self.highest == 0 {
+                    1
+                } else {
+                    self.highest + 2
+                };
+                if stream != next || open.len() == MOST_OPEN {
+                    self.open = None;
+                } else if !ends {
+                    open.push((stream, false));
+                }
+            }
+            DATA | HEADERS if ends => open.retain(|(id, _)| *id != stream),
+            RST_STREAM => {
+                if let Some((_, reset)) = open.iter_mut().find(|(id, _)| *id == stream) {
+                    *reset = true;
+                }
+            }
+            _ => {}
         }
     }
 

@@ -67,6 +67,8 @@ pub(super) enum Breach {
     FrameSize,
     /// A window beyond 2^31-1.
     Window,
+    /// DATA or HEADERS on a stream that the client has ended.
+    Closed,
 }
 
 impl Breach {
@@ -78,6 +80,7 @@ impl Breach {
             Self::Malformed => Reason::PROTOCOL_ERROR,
             Self::FrameSize => Reason::FRAME_SIZE_ERROR,
             Self::Window => Reason::FLOW_CONTROL_ERROR,
+            Self::Closed => Reason::STREAM_CLOSED,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The head of a request, line by line.
 //!
-//! A line is judged once, when its LF is there; a head that comes in many pieces is not read again. What goes through
-//! here, hyper's parser takes too: a test and the fuzzer compare them.
+//! A line is judged once, when its LF is there; a head that comes in many pieces is not read again. Only a CR without LF
+//! is refused as it comes: a client that ends its lines so would wait for an answer in vain. What goes through here, hyper's
+//! parser takes too: a test and the fuzzer compare them.
 
 use http::Uri;
 use memchr::memchr;
@@ -62,6 +63,8 @@ impl HeadScan {
     ) -> Result<Option<(usize, Framing)>, Refusal> {
         loop {
             let Some(end) = memchr(b'\n', head.get(self.seen..).unwrap_or_default()) else {
+                let new = self.seen.saturating_sub(1).max(self.line);
+                refuse_bare_cr(head, new, head.len().min(most))?;
                 self.seen = head.len();
                 return if head.len() >= most {
                     Err(self.too_large())
@@ -70,6 +73,7 @@ impl HeadScan {
                 };
             };
             let end = self.seen + end;
+            refuse_bare_cr(head, self.line, end.min(most))?;
             let whole = head.get(self.line..end).unwrap_or_default();
             if end >= most {
                 return Err(self.too_large());
@@ -187,6 +191,16 @@ impl HeadScan {
             .and_then(|line| head.get(line.start..line.end))
             .unwrap_or(UNKNOWN_REQUEST.as_bytes());
         [line, b"\r\nhost: invalid\r\nconnection: close\r\n\r\n"].concat()
+    }
+}
+
+/// Refuses a CR in this part of a line that is not its last byte. Asked of each line first, so that the verdict does not
+/// depend on the pieces that it comes in.
+fn refuse_bare_cr(head: &[u8], start: usize, end: usize) -> Result<(), Refusal> {
+    let part = head.get(start..end).unwrap_or_default();
+    match memchr(b'\r', part) {
+        Some(at) if at + 1 < part.len() => Err(Refusal::Control),
+        _ => Ok(()),
     }
 }
 

@@ -60,6 +60,11 @@ fn whole_messages_pass_one_after_another() {
 fn a_head_goes_on_only_when_it_is_whole() {
     assert_eq!(outcome("GET / HTTP/1.1\r\nHost: a.x\r\n"), "held 27");
     assert_eq!(outcome("\r"), "held 1");
+    // But for a CR that no LF follows: it is refused at once.
+    assert_eq!(outcome("\rG"), "Control");
+    assert_eq!(outcome("GET / HTTP/1.1\rHost: a.x\r"), "Control");
+    assert_eq!(outcome("GET / HTTP/1.1\r\nHost: a.x\r\r"), "Control");
+    assert_eq!(outcome("GET / HTTP/1.1\r\nHost: a.x\r"), "held 26");
     assert_eq!(
         outcome("POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\nxGE"),
         "held 2"

@@ -396,11 +396,11 @@ impl Feed {
         if self.known.live.apply(changes) {
             let known = Arc::clone(&self.known);
             // Not waited for: what comes meanwhile is kept.
-            drop(tokio::task::spawn_blocking(move || known.live.compact()));
+            drop(tokio::task::spawn_blocking(move || known.pack()));
         }
         self.known.counts().changes.fetch_add(count, Relaxed);
         self.known.changed.notify_one();
-        self.known.is_true_now();
+        self.known.has_answered();
         Ok(())
     }
 }

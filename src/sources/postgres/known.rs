@@ -33,6 +33,10 @@ pub(super) struct Known {
     fresh: AtomicI64,
     /// Whether the database answers.
     up: AtomicBool,
+    /// Whether the last comparison was refused, so that what is known is not what the database says.
+    refusing: AtomicBool,
+    /// Whether a packing is under way.
+    packing: AtomicBool,
     counts: Counts,
     /// What is wrong now. Held for a copy only, never on the request path.
     trouble: Mutex<Option<String>>,
@@ -65,6 +69,8 @@ impl Known {
             max_stale,
             fresh: AtomicI64::new(0),
             up: AtomicBool::new(false),
+            refusing: AtomicBool::new(false),
+            packing: AtomicBool::new(false),
             counts: Counts::default(),
             trouble: Mutex::new(Some("the database has not been read yet".to_owned())),
         }
@@ -159,8 +165,16 @@ impl Known {
         self.loaded.store(true, Release);
     }
 
-    /// The database has answered, and what is known is what it says.
+    /// The database has answered for single hosts.
+    pub(super) fn has_answered(&self) {
+        if !self.refusing.load(Relaxed) {
+            self.is_true_now();
+        }
+    }
+
+    /// All rows are those of the database.
     pub(super) fn is_true_now(&self) {
+        self.refusing.store(false, Relaxed);
         self.has_rows_of(UnixTime::now());
         if !self.up.swap(true, Relaxed) {
             tracing::info!(
@@ -174,7 +188,11 @@ impl Known {
     /// The database does not answer, or says what cannot be taken.
     pub(super) fn failed(&self, error: &FeedError) {
         match error {
-            FeedError::MassDelete { .. } => &self.counts.refused,
+            FeedError::MassDelete { .. } => {
+                self.refusing.store(true, Relaxed);
+                self.up.store(true, Relaxed);
+                &self.counts.refused
+            }
             _ => {
                 self.up.store(false, Relaxed);
                 &self.counts.failures
@@ -185,6 +203,17 @@ impl Known {
         let text = error.to_string();
         let first = text.lines().next().unwrap_or_default();
         self.set_trouble(Some(format!("postgres: {first}")));
+    }
+
+    /// Packs the rows, if nobody is at it already. Takes seconds for a million of them.
+    pub(super) fn pack(&self) {
+        if self.packing.swap(true, Relaxed) {
+            return;
+        }
+        if let Err(error) = self.live.compact() {
+            tracing::error!("the table of tenants cannot be packed: {error}");
+        }
+        self.packing.store(false, Relaxed);
     }
 
     /// What is wrong now, in one line.

@@ -63,13 +63,14 @@ pub(super) fn open(settings: &Postgres, place: &Place<'_>) -> Result<Opened, Dsn
     let end = CancellationToken::new();
     let feed = Feed::new(Arc::clone(&known), settings, select, place.bases, saved);
     let ended = end.clone();
+    let work = Box::pin(feed.run());
     Ok(Opened {
         directory: Arc::new(PostgresDirectory {
             known,
             _end: end.drop_guard(),
         }),
         task: Some(Box::pin(async move {
-            ended.run_until_cancelled_owned(feed.run()).await;
+            ended.run_until_cancelled_owned(work).await;
         })),
     })
 }
@@ -93,6 +94,10 @@ struct PostgresDirectory {
 impl Directory for PostgresDirectory {
     fn by_host(&self, host: &Host) -> Answer {
         self.known.answer(host)
+    }
+
+    fn custom_hosts(&self, visit: &mut dyn FnMut(&Host)) {
+        self.known.live.custom_hosts(visit);
     }
 
     fn len(&self) -> Option<usize> {

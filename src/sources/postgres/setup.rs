@@ -222,13 +222,15 @@ fn columns_of(sql: &str, alias: char) -> Vec<String> {
     let mut before = ' ';
     let mut rest = sql.chars();
     while let Some(char) = rest.next() {
-        if char == alias && !is_word(before) && before != '.' {
-            if let Some(name) = rest.as_str().strip_prefix('.') {
-                let end = name.find(|char| !is_word(char)).unwrap_or(name.len());
-                let (name, _) = name.split_at(end);
-                if !name.is_empty() {
-                    found.push(name.to_ascii_lowercase());
-                }
+        if char == alias
+            && !is_word(before)
+            && before != '.'
+            && let Some(name) = rest.as_str().strip_prefix('.')
+        {
+            let end = name.find(|char| !is_word(char)).unwrap_or(name.len());
+            let (name, _) = name.split_at(end);
+            if !name.is_empty() {
+                found.push(name.to_ascii_lowercase());
             }
         }
         before = char;

@@ -52,6 +52,12 @@ impl Directory for Chain {
         })
     }
 
+    fn custom_hosts(&self, visit: &mut dyn FnMut(&Host)) {
+        for directory in self.0.iter() {
+            directory.custom_hosts(visit);
+        }
+    }
+
     /// The sum, if all are counted.
     fn len(&self) -> Option<usize> {
         self.0.iter().map(|directory| directory.len()).sum()

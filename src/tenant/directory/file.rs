@@ -98,6 +98,10 @@ impl Directory for FileDirectory {
         self.table.tenant(host).into()
     }
 
+    fn custom_hosts(&self, visit: &mut dyn FnMut(&Host)) {
+        self.table.custom_hosts(visit);
+    }
+
     fn len(&self) -> Option<usize> {
         Some(self.table.tenants())
     }

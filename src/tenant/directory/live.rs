@@ -134,6 +134,21 @@ impl Live {
         }
     }
 
+    /// Every host that no wildcard of a base domain covers, as of now. Walks the whole table.
+    pub fn custom_hosts(&self, visit: &mut dyn FnMut(&Host)) {
+        let rows = self.rows.load_full();
+        rows.table.custom_hosts(&mut |host| {
+            if !rows.changed.contains_key(host) {
+                visit(host);
+            }
+        });
+        for (host, tenant) in &rows.changed {
+            if tenant.is_some() && rows.table.is_custom(host) {
+                visit(host);
+            }
+        }
+    }
+
     /// Packs what has changed into a new table. Takes seconds for a million rows, so it is not for a thread that has other
     /// things to do; changes that come meanwhile are kept.
     ///

@@ -91,6 +91,9 @@ pub trait Directory: Debug + Send + Sync {
             known => known,
         }))
     }
+    /// Hands each host of a row that no wildcard of a base domain covers to `visit`: elsewhere, or more than one label below.
+    /// Directories that do not hold all their rows hand out none.
+    fn custom_hosts(&self, _visit: &mut dyn FnMut(&Host)) {}
     /// How many tenants there are, if they are counted.
     fn len(&self) -> Option<usize>;
     /// Whether there certainly is no tenant.

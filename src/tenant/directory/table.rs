@@ -259,6 +259,29 @@ impl Table {
         })
     }
 
+    /// Hands each host that no wildcard of a base domain covers to `visit`. Only of those it makes hosts.
+    pub fn custom_hosts(&self, visit: &mut dyn FnMut(&Host)) {
+        let mut place = 0;
+        while let Some(record) = self.record_at(place) {
+            if is_custom(record.base, record.rest)
+                && let Some(host) = self.whole(&record)
+            {
+                visit(&host);
+            }
+            let Ok(length) = u32::try_from(2 + record.rest.len() + size_of::<u32>()) else {
+                return;
+            };
+            place += length;
+        }
+    }
+
+    /// Whether no wildcard of a base domain covers `host`.
+    #[must_use]
+    pub fn is_custom(&self, host: &Host) -> bool {
+        let (base, rest) = self.cut(host);
+        is_custom(base, rest.as_bytes())
+    }
+
     /// Whether `host` is somebody's. Cheaper than [`Self::tenant`].
     #[must_use]
     pub fn contains(&self, host: &Host) -> bool {
@@ -338,6 +361,11 @@ impl Table {
             Some(base) => Host::parse(&format!("{rest}.{base}")).ok(),
         }
     }
+}
+
+/// Elsewhere, or more than one label below a base domain.
+fn is_custom(base: u8, rest: &[u8]) -> bool {
+    base == NO_BASE || rest.contains(&b'.')
 }
 
 struct Record<'t> {

@@ -13,7 +13,7 @@ use portico::cli::cert::{self, Order, Verdict};
 use portico::clock::UnixTime;
 use portico::config::{
     Acme, AcmeRun, CertOrigin, Challenge, Config, DeployProbe, Dns, DnsProvider, Http, Limits,
-    Listen, Log, Pages, Server, Tenants, Upstream,
+    Listen, Log, OnDemand, Pages, Server, Tenants, Upstream,
 };
 use portico::host::Host;
 use tempfile::TempDir;
@@ -71,6 +71,7 @@ pub(super) fn config(
             fallback: None,
         },
         certificates: Vec::new(),
+        on_demand: OnDemand::default(),
         tls: portico::config::Tls::default(),
         client_auth: Vec::new(),
         tenants: Tenants::default(),

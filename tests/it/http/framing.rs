@@ -157,6 +157,16 @@ async fn m22_v27_lines_end_with_cr_lf_and_nothing_else() {
     .await;
     // One empty line before a request is forgiven (RFC 9112 section 2.2).
     let (origin, site) = hello();
+    // With no LF at all there is no end of a line to wait for.
+    let mut raw = connect(&site).await;
+    let began = std::time::Instant::now();
+    let head = "POST / HTTP/1.1\rHost: acme.example.test\rContent-Length: 0\r\r";
+    assert_eq!(raw.write(head).await.response().await.unwrap().status, 400);
+    let took = began.elapsed();
+    assert!(
+        took < std::time::Duration::from_secs(5),
+        "not at its deadline: {took:?}"
+    );
     let (answer, rest) = send(&site, format!("\r\n{start}{HOST}\r\n").as_bytes(), true).await;
     assert_eq!(answer.status, 200);
     assert!(rest.starts_with(b"HTTP/1.1 200"), "the connection stays");

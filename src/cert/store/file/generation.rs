@@ -12,8 +12,6 @@ use crate::cert::sealed;
 use crate::cert::{disk, failpoint};
 use crate::clock::UnixTime;
 
-/// Generations kept, with the current one; older ones only while they are served.
-const KEEP: usize = 5;
 /// The checksums of the other files, as `sha256sum` writes them.
 const MANIFEST: &str = "MANIFEST";
 /// Its presence says that others know the key.
@@ -233,9 +231,9 @@ fn set_aside(link: &Path) -> Result<(), StoreError> {
 
 /// Removes the oldest generations, but for those that are served somewhere on this machine and not over yet. That one
 /// cannot be removed is no reason to fail: the new one is in service.
-pub(super) fn prune(path: &Path, current: u64) {
+pub(super) fn prune(path: &Path, current: u64, keep: usize) {
     let found = all(path).unwrap_or_default();
-    let surplus = found.len().saturating_sub(KEEP);
+    let surplus = found.len().saturating_sub(keep);
     let now = UnixTime::now();
     for generation in found
         .into_iter()

@@ -126,6 +126,7 @@ async fn d02_made_you_reset() {
             ON_THE_WAY,
             &[
                 code::ENHANCE_YOUR_CALM,
+                code::FRAME_SIZE_ERROR,
                 code::PROTOCOL_ERROR,
                 code::STREAM_CLOSED,
             ],

@@ -1,0 +1,216 @@
+//! The order of the queue and its budgets.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const NOW: UnixTime = UnixTime(1_000_000_000);
+
+fn budgets() -> Budgets {
+    Budgets::new(&OnDemand {
+        orders_per_hour: 10,
+        tenant_orders_per_day: 3,
+        domain_orders_per_week: 4,
+        ..OnDemand::default()
+    })
+}
+
+fn host(text: &str) -> Host {
+    Host::parse(text).unwrap()
+}
+
+fn new(tenant: &str, since: i64) -> Entry {
+    Entry {
+        tenant: tenant.to_owned(),
+        since: UnixTime(since),
+        ..Entry::default()
+    }
+}
+
+/// Ninety days, of which so many are left; due at thirty.
+fn stored(left: i64) -> Entry {
+    let not_after = UnixTime(NOW.0 + left * DAY);
+    Entry {
+        generation: 1,
+        not_before: UnixTime(not_after.0 - 90 * DAY),
+        not_after,
+        renew_at: UnixTime(not_after.0 - 30 * DAY),
+        ..Entry::default()
+    }
+}
+
+fn content(entries: &[(&str, Entry)], orders: &[Spent]) -> Content {
+    let mut content = Content::default();
+    for (name, entry) in entries {
+        content.entries.insert(host(name), entry.clone());
+    }
+    content.orders.extend(orders.iter().cloned());
+    content
+}
+
+fn order(name: &str, tenant: &str, ago: i64, new: bool) -> Spent {
+    Spent {
+        at: UnixTime(NOW.0 - ago),
+        host: name.to_owned(),
+        tenant: tenant.to_owned(),
+        new,
+    }
+}
+
+fn run(content: &Content) -> String {
+    match next(content, &budgets(), true, NOW) {
+        Next::Run(host, task) => format!("{host} {task:?}"),
+        Next::Rest(wake) => format!("rest {:?}", wake.map(|wake| wake.seconds_since(NOW))),
+    }
+}
+
+#[test]
+fn new_before_urgent_before_renewal_before_looks_and_askers_first() {
+    let asked = Entry {
+        asked: true,
+        ..new("t", 9)
+    };
+    let mut all = vec![
+        ("a.test", stored(60)),
+        ("b.test", stored(20)),
+        ("c.test", stored(10)),
+        ("d.test", new("t", 5)),
+        ("e.test", new("t", 3)),
+        ("f.test", asked),
+    ];
+    for expected in [
+        "f.test New",
+        "e.test New",
+        "d.test New",
+        "c.test Urgent",
+        "b.test Renewal",
+        "a.test Look",
+    ] {
+        assert_eq!(run(&content(&all, &[])), expected);
+        all.retain(|(name, _)| !expected.starts_with(name));
+    }
+    assert_eq!(run(&content(&all, &[])), "rest None");
+}
+
+#[test]
+fn what_failed_waits_and_holds_up_nobody() {
+    let failed = Entry {
+        next: UnixTime(NOW.0 + 900),
+        ..new("t", 1)
+    };
+    let mut all = vec![("a.test", failed), ("b.test", new("t", 2))];
+    assert_eq!(run(&content(&all, &[])), "b.test New");
+    all.pop();
+    assert_eq!(run(&content(&all, &[])), "rest Some(900)");
+    // A clock that was set back by a year.
+    all.first_mut().unwrap().1.next = UnixTime(NOW.0 + 365 * DAY);
+    assert_eq!(run(&content(&all, &[])), "a.test New");
+}
+
+#[test]
+fn a_fifth_of_the_hour_is_kept_for_renewals() {
+    let mut orders: Vec<Spent> = (0..8)
+        .map(|number| order(&format!("x{number}.test"), &format!("t{number}"), 60, true))
+        .collect();
+    let all = [("a.test", new("t", 1)), ("b.test", stored(20))];
+    assert_eq!(run(&content(&all, &orders)), "b.test Renewal");
+    orders.push(order("y.test", "t", 30, false));
+    assert_eq!(run(&content(&all, &orders)), "b.test Renewal");
+    orders.push(order("z.test", "t", 10, false));
+    // Nothing has failed: it goes on when the first of them is an hour old.
+    assert_eq!(run(&content(&all, &orders)), "rest Some(3540)");
+    for order in &mut orders {
+        order.at = UnixTime(NOW.0 - HOUR);
+    }
+    assert_eq!(run(&content(&all, &orders)), "a.test New");
+}
+
+#[test]
+fn a_tenant_or_a_domain_that_has_had_enough_waits_alone() {
+    let tenant: Vec<Spent> = (0..3)
+        .map(|number| order(&format!("x{number}.test"), "t", 2 * HOUR, true))
+        .collect();
+    let all = [("a.test", new("t", 1)), ("b.test", new("u", 2))];
+    assert_eq!(run(&content(&all, &tenant)), "b.test New");
+    let domain: Vec<Spent> = (0..4)
+        .map(|number| order(&format!("x{number}.shop.co.uk"), "v", 3 * DAY, true))
+        .collect();
+    let all = [
+        ("www.shop.co.uk", new("t", 1)),
+        ("www.other.co.uk", new("u", 2)),
+    ];
+    assert_eq!(run(&content(&all, &domain)), "www.other.co.uk New");
+    // A renewal is not held back by either.
+    let renewal = [(
+        "www.shop.co.uk",
+        Entry {
+            tenant: "t".to_owned(),
+            ..stored(20)
+        },
+    )];
+    assert_eq!(run(&content(&renewal, &domain)), "www.shop.co.uk Renewal");
+    assert_eq!(run(&content(&renewal, &tenant)), "www.shop.co.uk Renewal");
+}
+
+#[test]
+fn without_a_row_nothing_is_ordered_and_renewals_end_after_a_while() {
+    let gone = |entry: Entry, days: i64| Entry {
+        gone: Some(UnixTime(NOW.0 - days * DAY)),
+        ..entry
+    };
+    let name = "a.test";
+    let of = |entry: Entry| run(&content(&[(name, entry)], &[]));
+    assert_eq!(of(gone(new("t", 1), 0)), "rest None");
+    assert_eq!(of(gone(stored(20), 29)), "a.test Renewal");
+    assert_eq!(of(gone(stored(20), 30)), "rest None");
+    let keep = budgets().keep_gone;
+    assert!(!is_over(&gone(stored(20), 30), keep, NOW), "still served");
+    assert!(!is_over(&stored(-1), keep, NOW), "it has its row");
+    assert!(is_over(&gone(stored(0), 30), keep, NOW));
+    assert!(is_over(&gone(new("t", 1), 30), keep, NOW));
+}
+
+#[test]
+fn registered_domains_are_guessed() {
+    for (name, expected) in [
+        ("test", "test"),
+        ("a.test", "a.test"),
+        ("www.customer.com", "customer.com"),
+        ("a.b.customer.com", "customer.com"),
+        ("www.customer.co.uk", "customer.co.uk"),
+        ("customer.co.uk", "customer.co.uk"),
+        ("co.uk", "co.uk"),
+        ("www.customer.de", "customer.de"),
+        ("a.b.shop.com.au", "shop.com.au"),
+    ] {
+        assert_eq!(registered(name), expected, "{name}");
+    }
+}
+
+proptest! {
+    /// Whoever does what is said, at whatever times, never makes more orders in an hour than allowed.
+    #[test]
+    fn never_more_than_the_hour_allows(pauses in prop::collection::vec(0i64..900, 1..80)) {
+        let mut content = Content::default();
+        for number in 0..80 {
+            let name = host(&format!("h{number}.t{number}.test"));
+            content.entries.insert(name, new(&number.to_string(), number));
+        }
+        let budgets = Budgets { domain: 1000, ..budgets() };
+        let mut now = NOW;
+        let mut times = Vec::new();
+        for pause in pauses {
+            now = UnixTime(now.0 + pause);
+            while let Next::Run(host, _) = next(&content, &budgets, true, now) {
+                let spent = Spent { at: now, ..order(host.as_str(), host.as_str(), 0, true) };
+                content.entries.insert(host, Entry { next: UnixTime(now.0 + 5 * DAY), ..Entry::default() });
+                content.orders.push_back(spent);
+                times.push(now.0);
+            }
+        }
+        for &start in &times {
+            let inside = times.iter().filter(|&&at| at >= start && at < start + HOUR);
+            prop_assert!(inside.count() <= budgets.hour_new);
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! A name that cannot be validated, and its neighbours.
+
+use super::{NAME, Rig, words};
+use crate::support::wait;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_fails_waits_and_the_others_have_their_certificates() {
+    let rig = Rig::new("timer", "");
+    let _portico = rig.portico();
+    // The CA finds no address for this one.
+    let bad = "www.elsewhere.invalid-zone.test";
+    rig.rows(&[("acme", &[bad, NAME, "shop.other.test"])]);
+    wait::until("wishes", || {
+        rig.wanted("shop.other.test").exists().then_some(())
+    });
+    wait::until("the queue is done", || {
+        rig.reconcile();
+        (rig.domains(None)["served"] == 2).then_some(())
+    });
+    let own = rig.domains(Some(bad));
+    assert_eq!(own["standing"], "failing", "{own}");
+    let detail = own["detail"].as_str().unwrap();
+    assert!(detail.contains("could not validate"), "{detail}");
+    let next = own["next"].as_str().unwrap().to_owned();
+    let orders = rig.orders();
+    assert_eq!(orders, 3);
+    // Another run keeps to the back-off, and another client changes nothing about it.
+    let trust = rig.pebble.root().await;
+    assert!(rig.shake(bad, &trust).await.is_err());
+    rig.reconcile();
+    assert_eq!(rig.domains(Some(bad))["next"], *next);
+    assert_eq!(rig.orders(), orders);
+    assert!(!rig.wanted(bad).exists());
+    let status = words(&rig.cert(&["status"]));
+    assert!(
+        status.contains(&format!("  {bad}: failing, no certificate, tenant `acme`")),
+        "{status}"
+    );
+    assert_eq!(rig.page(NAME).await.status.as_u16(), 200);
+    assert_eq!(rig.page("shop.other.test").await.status.as_u16(), 200);
+}
+
+#[test]
+fn a_name_that_nobody_wants_is_no_custom_domain() {
+    let rig = Rig::new("timer", "");
+    let done = rig.cert(&["issue", "--domain", NAME]);
+    assert_eq!(done.status.code(), Some(2), "{}", words(&done));
+    assert!(words(&done).contains("is not among the configured domains"));
+    // What the proxy, or who has taken its place, asks for is checked: never a name that the configuration covers.
+    let wanted = rig.state().join("wanted");
+    std::fs::create_dir_all(&wanted).unwrap();
+    let wish = r#"{"tenant":"acme","asked":true}"#;
+    for name in ["shop.example.test", "example.test", "..", "a_b.test"] {
+        drop(std::fs::write(wanted.join(name), wish));
+    }
+    let text = rig.reconcile();
+    assert!(text.contains("no custom domain"), "{text}");
+    assert!(text.contains("no wish for a certificate"), "{text}");
+    assert_eq!(rig.domains(None)["names"], 0);
+    assert_eq!(rig.orders(), 0);
+    assert!(super::files(&wanted).is_empty());
+}
