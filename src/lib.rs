@@ -15,7 +15,7 @@
 //! | 3 | [`tls`], [`acme`], [`upstream`], [`sources`] | handshakes; certificates from a CA; app servers; where tenants come from |
 //! | 2 | [`net`], [`cert`], [`tenant`], [`pages`] | sockets and limits; certificates at rest and in use; host → tenant; error pages |
 //! | 1 | [`config`] | what the operator wants, as checked values |
-//! | 0 | [`host`], [`clock`], [`units`], [`telemetry`] | names, time, sizes, logs and metrics |
+//! | 0 | [`host`], [`header_name`], [`clock`], [`units`], [`telemetry`] | names, time, sizes, logs and metrics |
 //!
 //! # Two planes
 //! *Data plane*: one worker thread per core, each with a single-threaded runtime, its own listeners (`SO_REUSEPORT`),
@@ -43,6 +43,7 @@ pub mod cert;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod header_name;
 pub mod host;
 pub mod net;
 pub mod pages;

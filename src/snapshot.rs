@@ -6,17 +6,20 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
 use thiserror::Error;
 
-use crate::config::{Apex, Config, Hsts, Limits, Www};
+use crate::config::{Apex, Config, CookieScope, Hsts, Limits, Www};
 use crate::host::Host;
 use crate::net::access::{Access, Networks};
 use crate::net::conn::ClientWaits;
 use crate::pages::set::{Pages, PagesError};
 use crate::tenant::TenantId;
 use crate::tenant::directory::Directory;
+use crate::tenant::naming::Naming;
 use crate::tenant::resolve::{ApexRule, Resolver, WwwRule};
+use crate::tenant::signature::{KeyError, Signer};
+use crate::tenant::states::{BypassKey, States};
 use crate::tls::policy::Policies;
 use crate::upstream::Registry;
 use crate::upstream::spec::{APP, Spec};
@@ -34,6 +37,9 @@ pub enum BuildError {
     /// The apex tenant's name.
     #[error("not a tenant id: `{0}`\n  hint: `tenants.apex` takes 1 to 63 characters")]
     Apex(String),
+    /// The keys of `[tenants.signature]` or `[tenants.maintenance]`.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
     /// A value that cannot stand in a header.
     #[error("not a header value: `{value}`\n  hint: change `{key}`")]
     HeaderValue {
@@ -53,8 +59,14 @@ pub struct Snapshot {
     pub resolver: Resolver,
     /// The base domains.
     pub domains: Vec<Host>,
-    /// The header that tells the app the tenant.
-    pub tenant_header: HeaderName,
+    /// The headers that tell the app the tenant.
+    pub naming: Naming,
+    /// What proves it, if anything does.
+    pub signer: Option<Signer>,
+    /// What tenants that are not served answer.
+    pub states: States,
+    /// What becomes of `Domain=` in cookies of apps.
+    pub cookie_scope: CookieScope,
     /// App servers and waits for them. A group with a name, so that others can stand beside it.
     pub upstream: Arc<Spec>,
     /// Deadlines and caps.
@@ -119,7 +131,10 @@ impl Snapshot {
                 directory,
             ),
             domains: config.domains.clone(),
-            tenant_header: config.tenants.header.clone(),
+            naming: Naming::new(&config.tenants),
+            signer: None,
+            states: States::new(&config.tenants.answers),
+            cookie_scope: config.tenants.identity.cookie_scope,
             upstream: Arc::new(Spec::build(
                 APP,
                 &config.upstream,
@@ -137,6 +152,19 @@ impl Snapshot {
             access: Access::new(&config.access.allow, &config.access.deny),
             tls,
         })
+    }
+
+    /// With the keys that the configuration names. Apart from [`Self::build`], because who checks a configuration may not
+    /// be allowed to read them.
+    ///
+    /// # Errors
+    /// [`BuildError::Keys`].
+    pub fn with_keys(mut self, config: &Config) -> Result<Self, BuildError> {
+        let signature = config.tenants.identity.signature.as_ref();
+        self.signer = signature.map(Signer::read).transpose()?;
+        let key = BypassKey::read(&config.tenants.answers)?;
+        self.states = self.states.with_key(key);
+        Ok(self)
     }
 
     /// The longest waits on a client.

@@ -18,6 +18,21 @@ pub struct Log {
     pub format: LogFormat,
     /// Where the access log goes, one JSON line a request. Default [`AccessLog::Stdout`].
     pub access: AccessLog,
+    /// Bits of a client's IPv4 address that the access log keeps. Default 32, all.
+    pub mask_ipv4: u8,
+    /// Bits of a client's IPv6 address that the access log keeps. Default 128, all.
+    pub mask_ipv6: u8,
+    /// Whether the access log has queries. Default [`LogQuery::Keep`].
+    pub query: LogQuery,
+}
+
+/// Queries in the access log, in `path` and `referer`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogQuery {
+    /// `"keep"`.
+    Keep,
+    /// `"drop"`: what stands behind `?` is left out.
+    Drop,
 }
 
 /// Shape of log messages.
@@ -46,10 +61,14 @@ impl Default for Log {
             level: "info".to_owned(),
             format: LogFormat::Text,
             access: AccessLog::Stdout,
+            mask_ipv4: 32,
+            mask_ipv6: 128,
+            query: LogQuery::Keep,
         }
     }
 }
 
+const QUERIES: &[(&str, LogQuery)] = &[("keep", LogQuery::Keep), ("drop", LogQuery::Drop)];
 const FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
 
 impl Log {
@@ -74,6 +93,24 @@ impl Log {
             &mut log.access,
             "Where the access log goes, one JSON line a request: `stdout`, `off` or a path, which is opened again on SIGHUP",
             |text| AccessLog::parse(text, base),
+        );
+        section.number(
+            "mask_ipv4",
+            &mut log.mask_ipv4,
+            0..=32,
+            "Bits of a client's IPv4 address that the access log keeps, as in 24 or 16; the rest is 0",
+        );
+        section.number(
+            "mask_ipv6",
+            &mut log.mask_ipv6,
+            0..=128,
+            "Bits of a client's IPv6 address that the access log keeps, as in 48",
+        );
+        section.choice(
+            "query",
+            &mut log.query,
+            QUERIES,
+            "Queries in the access log's `path` and `referer`: `keep`, or `drop` what stands behind `?`",
         );
         log
     }

@@ -8,11 +8,13 @@
 
 mod access;
 mod acme;
+mod answers;
 mod certificates;
 mod dns;
 mod file;
 mod files;
 mod http;
+mod identity;
 mod limits;
 mod listen;
 mod log;
@@ -37,14 +39,18 @@ use std::path::PathBuf;
 
 pub use self::access::AccessLists;
 pub use self::acme::{Acme, AcmeRun, Ca, DeployProbe, Eab};
+pub use self::answers::{Answers, Maintenance, OpenPath, Suspended, SuspendedStatus};
 pub use self::certificates::{Certificate, Challenge};
 pub use self::dns::{Client as DnsClient, Dns, DnsProvider, SERVICES, Service, Tested, Values};
 pub use self::file::{ConfigError, reference, reference_markdown};
 pub use self::files::{CertOrigin, PairFiles};
 pub use self::http::{Hsts, Http};
+pub use self::identity::{
+    CookieScope, Identity, SchemaTemplate, Signature, SignatureForm, TenantHeaders, TenantValue,
+};
 pub use self::limits::Limits;
 pub use self::listen::{AdminAddress, Listen};
-pub use self::log::{AccessLog, Log, LogFormat};
+pub use self::log::{AccessLog, Log, LogFormat, LogQuery};
 pub use self::on_demand::{OnDemand, Ownership};
 pub use self::pages::Pages;
 pub use self::problem::{Problem, Problems};

@@ -11,8 +11,11 @@ use ::http::HeaderName;
 
 pub use self::http::{Contract, HttpAsk};
 pub use self::lookup::Lookup;
+use super::answers::Answers;
+use super::identity::{Identity, parse_header};
 use super::problem::Flaw;
 use super::reader::Reader;
+use super::section::Section;
 use crate::host::Host;
 
 pub use self::postgres::{CHANNEL, Postgres, Preset, TableName};
@@ -33,6 +36,10 @@ pub struct Tenants {
     /// Labels that are never tenants under `source = "pattern"`; `@default` stands for the built-in list.
     /// Default `["@default"]`.
     pub reserved: Vec<String>,
+    /// What else the app is told, and how it can be sure.
+    pub identity: Identity,
+    /// What tenants that are not served answer.
+    pub answers: Answers,
 }
 
 /// Where tenants are looked up.
@@ -78,49 +85,11 @@ impl Default for Tenants {
             apex: Apex::Reject,
             www: Www::Redirect,
             reserved: vec!["@default".to_owned()],
+            identity: Identity::default(),
+            answers: Answers::default(),
         }
     }
 }
-
-/// Headers that HTTP or the edge gives a meaning of their own, with `-` for `_` (see [`parse_header`]). A name that
-/// ends in `-` stands for all that begin with it.
-const TAKEN: &[&str] = &[
-    "accept",
-    "accept-",
-    "authorization",
-    "cache-control",
-    "connection",
-    "content-",
-    "cookie",
-    "date",
-    "expect",
-    "forwarded",
-    "host",
-    "http2-settings",
-    "if-",
-    "keep-alive",
-    "origin",
-    "path-info",
-    "pragma",
-    "proxy",
-    "proxy-",
-    "range",
-    "referer",
-    "remote-",
-    "script-name",
-    "sec-",
-    "server-",
-    "set-cookie",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "user-agent",
-    "via",
-    "x-forwarded-",
-    "x-real-ip",
-    "x-request-id",
-];
 
 /// Longest value of the tenant header that can be configured.
 const LONGEST_TENANT: usize = 128;
@@ -186,18 +155,7 @@ impl Tenants {
             &mut tenants.redirect_to_primary,
             "Whether a tenant's other hosts are redirected (308) to the primary one that the source names",
         );
-        section.text(
-            "apex",
-            &mut tenants.apex,
-            "What the bare domain is: `reject` (404), or the name of a tenant",
-            Apex::parse,
-        );
-        section.choice(
-            "www",
-            &mut tenants.www,
-            WWW,
-            "What `www.` answers: `redirect` to the bare domain, `same` as it, or `reject`",
-        );
+        tenants.read_apex(&mut section);
         section.list(
             "reserved",
             &mut tenants.reserved,
@@ -211,6 +169,9 @@ impl Tenants {
                 "remove it: the source lists every tenant there is",
             );
         }
+        let pattern = clear.then(|| wanted(SourceName::Pattern));
+        tenants.identity = Identity::read(&mut section, pattern);
+        tenants.read_sections(reader, clear && names == [SourceName::Pattern]);
         let postgres = Postgres::read(reader, names.contains(&SourceName::Postgres));
         let http = HttpAsk::read(reader, clear && names.contains(&SourceName::Http));
         if clear {
@@ -228,27 +189,27 @@ impl Tenants {
         }
         tenants
     }
-}
 
-/// A header name that is free. Apps behind CGI and WSGI read `_` and `-` as the same, so `X_Forwarded_For` is taken.
-fn parse_header(text: &str) -> Result<HeaderName, Flaw> {
-    let Ok(header) = HeaderName::from_bytes(text.as_bytes()) else {
-        return Err(Flaw::new(
-            "not a header name",
-            "write letters, digits and `-`, as in `X-Tenant`",
-        ));
-    };
-    let folded = header.as_str().replace('_', "-");
-    if TAKEN
-        .iter()
-        .any(|taken| folded == *taken || (taken.ends_with('-') && folded.starts_with(taken)))
-    {
-        return Err(Flaw::new(
-            "this header has a meaning of its own",
-            "choose another one, as in `X-Tenant`",
-        ));
+    fn read_apex(&mut self, section: &mut Section<'_, '_>) {
+        section.text(
+            "apex",
+            &mut self.apex,
+            "What the bare domain is: `reject` (404), or the name of a tenant",
+            Apex::parse,
+        );
+        section.choice(
+            "www",
+            &mut self.www,
+            WWW,
+            "What `www.` answers: `redirect` to the bare domain, `same` as it, or `reject`",
+        );
     }
-    Ok(header)
+
+    fn read_sections(&mut self, reader: &mut Reader<'_>, only_pattern: bool) {
+        let identity = &mut self.identity;
+        identity.read_sections(reader, &self.header, only_pattern);
+        self.answers = Answers::read(reader);
+    }
 }
 
 impl Apex {

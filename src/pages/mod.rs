@@ -39,6 +39,10 @@ pub struct Page<'a> {
     pub request_id: &'a str,
     /// Seconds until another try makes sense, as in `Retry-After`.
     pub retry_after: Option<u32>,
+    /// The tenant's slug or id; on the pages of its own states and of its app's errors.
+    pub tenant: Option<&'a str>,
+    /// Where the reader gets help.
+    pub support: Option<&'a str>,
 }
 
 impl<'a> Page<'a> {
@@ -59,6 +63,8 @@ impl<'a> Page<'a> {
             host,
             request_id,
             retry_after: None,
+            tenant: None,
+            support: None,
         }
     }
 
@@ -67,6 +73,7 @@ impl<'a> Page<'a> {
     pub fn render(&self, template: &Template) -> Bytes {
         let host = self.host.map(shorten).unwrap_or_default();
         let request_id = shorten(self.request_id);
+        let tenant = self.tenant.map(shorten).unwrap_or_default();
         let retry_after = self.retry_after.map(|seconds| seconds.to_string());
         let side = if self.status.is_server_error() {
             "server"
@@ -85,6 +92,10 @@ impl<'a> Page<'a> {
             "retry_after" => retry_after.as_deref().unwrap_or_default(),
             "again" if self.is_worth_repeating() => "yes",
             "side" => side,
+            "tenant" => &tenant,
+            "support" => self.support.unwrap_or_default(),
+            // A browser looks again by itself (without a script) while a site is being set up.
+            "refresh" if self.reason == "pending" => retry_after.as_deref().unwrap_or_default(),
             _ => "",
         };
         let mut values: Values<'_> = [""; NAMES.len()];
@@ -96,7 +107,8 @@ impl<'a> Page<'a> {
 
     /// Whether the same request may well succeed in a minute.
     fn is_worth_repeating(&self) -> bool {
-        matches!(self.status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
+        self.reason != "suspended"
+            && matches!(self.status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
     }
 }
 

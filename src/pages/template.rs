@@ -29,6 +29,9 @@ pub const NAMES: &[&str] = &[
     "retry_after",
     "again",
     "side",
+    "tenant",
+    "support",
+    "refresh",
 ];
 
 /// The values of the names, in the order of [`NAMES`]; empty is none.

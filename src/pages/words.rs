@@ -121,6 +121,12 @@ const WORDS: &[(u16, &str, &str)] = &[
 /// By the label of the access log.
 const STATES: &[(&str, &str, &str)] = &[
     (
+        "suspended",
+        "This site is suspended",
+        "Its owner can bring it back. If that is you, look into your account or ask the support of \
+         the service that hosts it.",
+    ),
+    (
         "maintenance",
         "This site is being worked on",
         "It will be back soon. Please try again in a few minutes.",

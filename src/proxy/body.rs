@@ -6,22 +6,25 @@
 use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context as Task, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use thiserror::Error;
 
 use super::exchange::Exchange;
 use super::inbound::Inbound;
-use super::managed::{Class, classify};
+use super::managed::{Class, Names};
 use super::pace::Pace;
 use super::upgrade::StreamTunnel;
 use crate::net::conn::Activity;
 use crate::net::deadline::{Deadline, TICK, Ticks, Timers};
+use crate::tenant::Tenant;
+use crate::tenant::naming::Naming;
 use crate::upstream::Lease;
 
 /// Why a body ended early.
@@ -126,7 +129,8 @@ struct Streaming {
     /// The connection is at work as long as this body is: what the client sends is body and no head, and a
     /// connection in the middle of a body must never be parked.
     activity: Activity,
-    tenant_header: HeaderName,
+    naming: Rc<Naming>,
+    tenant: Option<Arc<Tenant>>,
 }
 
 /// What a request's body needs to know.
@@ -146,8 +150,10 @@ pub struct UploadRules<'a> {
     pub answer: Deadline,
     /// How long that one is.
     pub longest_answer: Duration,
-    /// Never let through in trailers.
-    pub tenant_header: &'a HeaderName,
+    /// Its names are never let through in trailers.
+    pub naming: &'a Rc<Naming>,
+    /// Nor are those that its row sets.
+    pub tenant: Option<&'a Arc<Tenant>>,
 }
 
 impl RequestBody {
@@ -172,7 +178,8 @@ impl RequestBody {
             longest_answer: rules.longest_answer,
             timers: rules.timers.clone(),
             activity: rules.activity.clone(),
-            tenant_header: rules.tenant_header.clone(),
+            naming: Rc::clone(rules.naming),
+            tenant: rules.tenant.cloned(),
         };
         (Self(Some(Box::new(body))), upload)
     }
@@ -235,10 +242,14 @@ impl Streaming {
                 }
                 Err(frame) => {
                     self.upload.done.set(true);
-                    let trailers = frame
-                        .into_trailers()
-                        .ok()
-                        .map(|trailers| trailers_to_pass(trailers, &self.tenant_header));
+                    let trailers = frame.into_trailers().ok().map(|trailers| {
+                        let own = self.tenant.as_ref();
+                        let names = Names {
+                            naming: &self.naming,
+                            own: own.map_or(&[], |tenant| &tenant.attributes.headers),
+                        };
+                        trailers_to_pass(trailers, &names)
+                    });
                     match trailers {
                         Some(trailers) if !trailers.is_empty() => {
                             Poll::Ready(Some(Ok(Frame::trailers(trailers))))
@@ -310,7 +321,7 @@ pub struct Download {
     upload: Option<Rc<Upload>>,
     silence: Deadline,
     longest_silence: Duration,
-    tenant_header: HeaderName,
+    naming: Rc<Naming>,
 }
 
 impl ResponseBody {
@@ -333,7 +344,7 @@ impl ResponseBody {
         upload: Option<Rc<Upload>>,
         silence: Deadline,
         longest_silence: Duration,
-        tenant_header: HeaderName,
+        naming: Rc<Naming>,
     ) -> Self {
         if let Some(upload) = &upload {
             upload.answered.set(true);
@@ -348,7 +359,7 @@ impl ResponseBody {
             upload,
             silence,
             longest_silence,
-            tenant_header,
+            naming,
         };
         Self::Upstream(Box::new(download))
     }
@@ -403,7 +414,7 @@ impl Download {
                     let trailers = frame
                         .into_trailers()
                         .ok()
-                        .map(|trailers| trailers_to_pass(trailers, &self.tenant_header));
+                        .map(|trailers| trailers_to_pass(trailers, &Names::of(&self.naming)));
                     // Nothing follows trailers, and hyper does not ask again.
                     self.finish();
                     match trailers {
@@ -474,7 +485,7 @@ impl Body for ResponseBody {
 }
 
 /// Trailers are held to the rules of headers, and may not carry framing, routing or authentication (RFC 9110 §6.5.1).
-fn trailers_to_pass(trailers: HeaderMap, tenant: &HeaderName) -> HeaderMap {
+fn trailers_to_pass(trailers: HeaderMap, names: &Names<'_>) -> HeaderMap {
     let mut passed = HeaderMap::new();
     for (name, value) in &trailers {
         let forbidden = [
@@ -498,7 +509,7 @@ fn trailers_to_pass(trailers: HeaderMap, tenant: &HeaderName) -> HeaderMap {
             header::VIA,
             header::STRICT_TRANSPORT_SECURITY,
         ];
-        if classify(name.as_str().as_bytes(), tenant) == Class::Pass && !forbidden.contains(name) {
+        if names.classify(name.as_str().as_bytes()) == Class::Pass && !forbidden.contains(name) {
             passed.append(name, value.clone());
         }
     }

@@ -15,6 +15,7 @@ use time::macros::format_description;
 use tokio::sync::Notify;
 
 use super::body::RequestBody;
+use super::identity::Tokens;
 use crate::cert::live::Live;
 use crate::clock::{UnixMillis, UnixTime};
 use crate::host::Host;
@@ -25,6 +26,7 @@ use crate::net::turns::Turns;
 use crate::snapshot::{Current, Snapshot};
 use crate::telemetry::access::AccessWriter;
 use crate::telemetry::metrics::Shard;
+use crate::tenant::naming::Naming;
 use crate::upstream::{Group, Upstreams};
 
 /// Least time between two lines of a worker's log about failures of apps.
@@ -72,6 +74,10 @@ pub struct View {
     pub snapshot: Arc<Snapshot>,
     /// The app servers.
     pub group: Group<RequestBody>,
+    /// [`Snapshot::naming`], for bodies, which outlive the view.
+    pub naming: Rc<Naming>,
+    /// Proofs of tenants that may be sent again.
+    pub tokens: Tokens,
 }
 
 impl Context {
@@ -213,7 +219,12 @@ impl Drop for OpenConn {
 impl View {
     fn new(snapshot: Arc<Snapshot>, upstreams: &Upstreams<RequestBody>) -> Self {
         let group = upstreams.group(&snapshot.upstream);
-        Self { snapshot, group }
+        Self {
+            naming: Rc::new(snapshot.naming.clone()),
+            snapshot,
+            group,
+            tokens: Tokens::default(),
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 use http::StatusCode;
 use thiserror::Error;
 
+use crate::config::SuspendedStatus;
 use crate::host::HostError;
 use crate::upstream::SendError;
 use crate::upstream::connect::ConnectError;
@@ -61,15 +62,21 @@ pub enum RequestError {
     /// The directory of tenants cannot be asked, and nothing is remembered of this host.
     #[error("the directory of tenants does not answer")]
     DirectoryDown,
+    /// The source does not say the name of the tenant that the app goes by.
+    #[error("the tenant has no name of the kind that `tenants.value` asks for")]
+    Unnamed,
     /// The tenant is suspended.
     #[error("the tenant is suspended")]
-    Suspended,
+    Suspended(SuspendedStatus),
     /// The tenant is not ready yet.
     #[error("the tenant is not ready yet")]
     Pending,
     /// The tenant is under maintenance.
     #[error("the tenant is under maintenance")]
-    Maintenance,
+    Maintenance {
+        /// Seconds until another try makes sense.
+        retry_after: u32,
+    },
     /// The tenant is gone.
     #[error("the tenant is gone")]
     Deleted,
@@ -129,8 +136,12 @@ impl RequestError {
             Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::DirectoryDown => StatusCode::SERVICE_UNAVAILABLE,
             Self::UnknownTenant => StatusCode::NOT_FOUND,
-            Self::Suspended => StatusCode::PAYMENT_REQUIRED,
-            Self::Pending | Self::Maintenance => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Suspended(SuspendedStatus::PaymentRequired) => StatusCode::PAYMENT_REQUIRED,
+            Self::Suspended(SuspendedStatus::Forbidden) => StatusCode::FORBIDDEN,
+            Self::Suspended(SuspendedStatus::Unavailable)
+            | Self::Unnamed
+            | Self::Pending
+            | Self::Maintenance { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Deleted => StatusCode::GONE,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::Upstream(error) => match error {
@@ -177,9 +188,10 @@ impl RequestError {
             Self::Overloaded => "overloaded",
             Self::DirectoryDown => "directory-down",
             Self::UnknownTenant => "unknown-tenant",
-            Self::Suspended => "suspended",
+            Self::Unnamed => "tenant-unnamed",
+            Self::Suspended(_) => "suspended",
             Self::Pending => "pending",
-            Self::Maintenance => "maintenance",
+            Self::Maintenance { .. } => "maintenance",
             Self::Deleted => "deleted",
             Self::Loop => "loop",
             Self::Upstream(error) => match error {
@@ -223,11 +235,15 @@ impl RequestError {
             | Self::Forbidden
             | Self::Overloaded
             | Self::UnknownTenant
-            | Self::Suspended
+            | Self::Suspended(_)
             | Self::Pending
-            | Self::Maintenance
+            | Self::Maintenance { .. }
             | Self::Deleted => Fault::Client,
-            Self::Loop | Self::Upstream(_) | Self::BadUpgrade | Self::DirectoryDown => Fault::App,
+            Self::Loop
+            | Self::Upstream(_)
+            | Self::BadUpgrade
+            | Self::DirectoryDown
+            | Self::Unnamed => Fault::App,
         }
     }
 
@@ -255,9 +271,10 @@ impl RequestError {
             | Self::Forbidden
             | Self::UnknownTenant
             | Self::DirectoryDown
-            | Self::Suspended
+            | Self::Unnamed
+            | Self::Suspended(_)
             | Self::Pending
-            | Self::Maintenance
+            | Self::Maintenance { .. }
             | Self::Deleted
             | Self::Loop
             | Self::Upstream(_)
@@ -280,7 +297,7 @@ impl RequestError {
                 | SendError::QueueTimeout,
             ) => Some(5),
             Self::Overloaded => Some(10),
-            Self::Maintenance => Some(60),
+            Self::Maintenance { retry_after } => Some(*retry_after),
             _ => None,
         }
     }
@@ -310,6 +327,7 @@ pub const LABELS: &[&str] = &[
     "pending",
     "suspended",
     "target-too-long",
+    "tenant-unnamed",
     "too-many-tunnels",
     "unknown-coding",
     "unknown-protocol",

@@ -208,12 +208,14 @@ impl Drop for Exchange {
             metrics.edge_error(label);
         }
         let mut log = context.log.borrow_mut();
-        if log.is_on() {
+        let tenant = self.tenant.as_ref();
+        let wished = tenant.is_none_or(|tenant| tenant.attributes.access_log != Some(false));
+        if log.is_on() && wished {
             let tls = self.conn.tls.as_ref();
             log.write(&AccessRecord {
                 started: UnixMillis(UnixMillis::now().0.saturating_sub(duration_us / 1000)),
                 client: self.client(),
-                tenant: self.tenant.as_ref().map(|tenant| tenant.id.as_str()),
+                tenant: tenant.map(|tenant| tenant.id.as_str()),
                 host: self.host.as_ref().map(Host::as_str),
                 method: self.method.as_str(),
                 path: self

@@ -9,17 +9,24 @@ use std::net::IpAddr;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::client_address::X_FORWARDED_FOR;
+use super::cookies;
 use super::error::RequestError;
-use super::managed;
+use super::identity;
+use super::managed::{self, Names};
 use crate::host::Authority;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Protocol;
+use crate::tenant::Tenant;
+use crate::tenant::naming::Naming;
+use crate::tenant::states::BYPASS_COOKIE;
 
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Whom the request is from.
+pub(super) const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+/// The request's id.
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
@@ -54,8 +61,8 @@ pub struct Facts<'a> {
     pub authority: &'a Authority,
     /// The port that the client used.
     pub port: u16,
-    /// The tenant, as the app is told it. Every request that goes to the app has one.
-    pub tenant: Option<HeaderValue>,
+    /// The tenant. Every request that goes to the app has one.
+    pub tenant: Option<&'a Tenant>,
     /// The client of the connection.
     pub client: &'a HeaderValue,
     /// Behind a trusted proxy: the client of the request and the proxies, the nearest last. Otherwise empty.
@@ -68,19 +75,27 @@ pub struct Facts<'a> {
 ///
 /// # Errors
 /// [`RequestError::BadHeader`] for a `Connection` line that nominates what it must not; [`RequestError::Loop`] if our
-/// own name stands in `Via`.
+/// own name stands in `Via`; [`RequestError::Unnamed`] if the tenant cannot be told.
 pub fn to_upstream(headers: &mut HeaderMap, facts: &Facts<'_>) -> Result<(), RequestError> {
     let snapshot = facts.snapshot;
     refuse_loop(headers, &snapshot.via.pseudonym)?;
     let said = (!facts.chain.is_empty()).then(|| Forwarded::read(headers));
     let trailers = takes_trailers(headers);
-    remove_nominated(headers, &snapshot.tenant_header, true)?;
+    let tenant = facts.tenant;
+    let names = Names {
+        naming: &snapshot.naming,
+        own: tenant.map_or(&[], |tenant| &tenant.attributes.headers),
+    };
+    remove_nominated(headers, &names, true)?;
     for name in &HOP_BY_HOP {
         headers.remove(name);
     }
     // The edge has answered the expectation itself (100 when the app's connection first reads the body).
     headers.remove(header::EXPECT);
-    managed::strip(headers, &snapshot.tenant_header);
+    names.strip(headers);
+    if snapshot.states.takes_cookie() {
+        cookies::remove(headers, BYPASS_COOKIE);
+    }
     if facts.protocol == Protocol::Http2 {
         join_cookies(headers);
     }
@@ -106,10 +121,10 @@ pub fn to_upstream(headers: &mut HeaderMap, facts: &Facts<'_>) -> Result<(), Req
         }
     }
     headers.append(header::VIA, via(snapshot, facts.protocol));
-    if let Some(tenant) = &facts.tenant {
-        headers.insert(snapshot.tenant_header.clone(), tenant.clone());
+    match tenant {
+        Some(tenant) => identity::tell(headers, tenant, &snapshot.naming),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Whether the client takes trailers: `trailers` in `TE`, alone or in a list.
@@ -124,7 +139,11 @@ fn takes_trailers(headers: &HeaderMap) -> bool {
 /// Turns the headers of an app's response into what the client gets.
 pub fn to_client(headers: &mut HeaderMap, snapshot: &Snapshot, https: bool) {
     // What an app nominates wrongly harms nobody but itself, so it is not refused.
-    drop(remove_nominated(headers, &snapshot.tenant_header, false));
+    drop(remove_nominated(
+        headers,
+        &Names::of(&snapshot.naming),
+        false,
+    ));
     // RFC 9112 §6.3: beside a transfer coding a length has no meaning; hyper reads the coding and leaves the length.
     if headers.contains_key(header::TRANSFER_ENCODING) {
         headers.remove(header::CONTENT_LENGTH);
@@ -134,7 +153,7 @@ pub fn to_client(headers: &mut HeaderMap, snapshot: &Snapshot, https: bool) {
     }
     // We speak no HTTP/3, and another port would lead round the edge.
     headers.remove(ALT_SVC);
-    remove_tenant(headers, &snapshot.tenant_header);
+    remove_tenant(headers, &snapshot.naming);
     if https
         && let Some(hsts) = &snapshot.hsts
         && !headers.contains_key(header::STRICT_TRANSPORT_SECURITY)
@@ -203,7 +222,7 @@ pub fn max_forwards(headers: &HeaderMap) -> Option<u32> {
 /// Removes what the `Connection` lines nominate, all of them. `strict` refuses what no honest client nominates.
 fn remove_nominated(
     headers: &mut HeaderMap,
-    tenant: &HeaderName,
+    names: &Names<'_>,
     strict: bool,
 ) -> Result<(), RequestError> {
     if !headers.contains_key(header::CONNECTION) {
@@ -245,7 +264,7 @@ fn remove_nominated(
                 header::VIA,
             ]
             .contains(name)
-                || managed::is_managed(name.as_str().as_bytes(), tenant)
+                || names.cover(name.as_str().as_bytes())
         };
         if nominated.iter().any(protected) {
             return Err(RequestError::BadHeader(
@@ -260,10 +279,10 @@ fn remove_nominated(
 }
 
 /// Which tenant the app served under which id is between the app and the edge.
-fn remove_tenant(headers: &mut HeaderMap, tenant: &HeaderName) {
+fn remove_tenant(headers: &mut HeaderMap, naming: &Naming) {
     while let Some(name) = headers
         .keys()
-        .find(|name| managed::is_tenant(name.as_str().as_bytes(), tenant))
+        .find(|name| managed::is_tenant(name.as_str().as_bytes(), naming))
         .cloned()
     {
         headers.remove(name);

@@ -6,12 +6,14 @@
 pub mod body;
 pub mod client_address;
 pub mod context;
+pub mod cookies;
 pub mod error;
 pub mod exchange;
 pub mod grpc;
 pub mod headers;
 pub mod http1;
 pub mod http2;
+pub mod identity;
 pub mod inbound;
 pub mod managed;
 mod pace;

@@ -42,11 +42,12 @@ fn error_type(error: &RequestError) -> &'static str {
         | RequestError::BodyStalled
         | RequestError::Misdirected => "http_request_error",
         RequestError::UnknownTenant | RequestError::Deleted => "destination_not_found",
-        RequestError::Suspended | RequestError::Forbidden | RequestError::TooManyTunnels => {
+        RequestError::Suspended(_) | RequestError::Forbidden | RequestError::TooManyTunnels => {
             "http_request_denied"
         }
         RequestError::Overloaded | RequestError::DirectoryDown => "proxy_internal_error",
-        RequestError::Pending | RequestError::Maintenance => "destination_unavailable",
+        RequestError::Pending | RequestError::Maintenance { .. } => "destination_unavailable",
+        RequestError::Unnamed => "proxy_configuration_error",
         RequestError::Loop => "proxy_loop_detected",
         RequestError::BadUpgrade => "http_upgrade_failed",
         RequestError::Upstream(error) => match error {

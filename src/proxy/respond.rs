@@ -1,13 +1,15 @@
 //! Answers that the edge makes itself.
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
 use super::body::ResponseBody;
+use super::cookies;
 use super::error::{Fault, RequestError};
 use super::exchange::Exchange;
 use super::grpc;
 use super::proxy_status::{self, PROXY_STATUS};
+use crate::config::CookieScope;
 use crate::host::Host;
 use crate::pages::Page;
 use crate::pages::format::Format;
@@ -56,12 +58,17 @@ pub fn error(
         page.text = text;
     }
     page.retry_after = error.retry_after();
-    let tenant = exchange
-        .tenant
-        .as_ref()
-        .map(|tenant| tenant.id.header_value());
-    let tenant = tenant.as_ref().and_then(|value| value.to_str().ok());
-    let template = snapshot.pages.find(tenant, page.reason, status, format);
+    let tenant = exchange.tenant.as_ref();
+    page.tenant = tenant.map(|tenant| tenant.slug.as_ref().unwrap_or(&tenant.id).as_str());
+    if matches!(error, RequestError::Suspended(_)) {
+        page.support = snapshot.states.support.as_deref();
+    }
+    let told = tenant.map(|tenant| {
+        let told = snapshot.naming.told(tenant);
+        told.unwrap_or_else(|| tenant.id.header_value())
+    });
+    let told = told.as_ref().and_then(|value| value.to_str().ok());
+    let template = snapshot.pages.find(told, page.reason, status, format);
     let body = page.render(template);
     let proxy_status = proxy_status::value(error, &snapshot.via.pseudonym);
     if asked.grpc {
@@ -106,6 +113,24 @@ pub fn error(
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// Keeps the cookies of an app's answer with their tenant, as far as that is wished.
+pub fn keep_cookies(headers: &mut HeaderMap, exchange: &Exchange, snapshot: &Snapshot) {
+    let Some(host) = &exchange.host else { return };
+    let wide = cookies::narrow(headers, host.as_str(), snapshot.cookie_scope);
+    if wide > 0
+        && snapshot.cookie_scope == CookieScope::Warn
+        && let Some(left_out) = exchange.conn.context.may_complain()
+    {
+        let request_id = exchange.request_id.to_str().unwrap_or_default();
+        tracing::warn!(
+            host = host.as_str(),
+            request_id,
+            left_out,
+            "the app sets a cookie with `Domain`, which other tenants get too"
+        );
+    }
 }
 
 /// 308 to `location` (RFC 9110 §15.4.9: method and body are kept).

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::Method;
 
 use super::client_address;
+use super::cookies;
 use super::error::RequestError;
 use super::exchange::Exchange;
 use super::headers;
@@ -14,7 +15,8 @@ use super::target::{self, Target};
 use super::upgrade;
 use crate::cert::answers::HTTP_PATH;
 use crate::snapshot::Snapshot;
-use crate::tenant::{Resolution, State};
+use crate::tenant::Resolution;
+use crate::tenant::states::{Asked, BYPASS_COOKIE, Verdict};
 
 /// Where a request goes.
 pub enum Route {
@@ -98,15 +100,26 @@ pub async fn route(
     if target.server_wide || last {
         return Ok(Route::ServerOptions);
     }
-    match state {
-        State::Active => Ok(Route::App(target)),
-        State::Suspended => Err(RequestError::Suspended),
-        State::Pending => Err(RequestError::Pending),
-        State::Maintenance => Err(RequestError::Maintenance),
-        State::Deleted => Err(RequestError::Deleted),
-        // Where to was not said, or it would be a redirect.
-        State::Moved => Err(RequestError::UnknownTenant),
-    }
+    let asked = Asked {
+        host: target.authority.host.as_str(),
+        path: head.uri.path(),
+        client: exchange.client(),
+        cookie: cookies::find(&head.headers, BYPASS_COOKIE),
+    };
+    refusal(snapshot.states.judge(state, &asked)).map_or(Ok(Route::App(target)), Err)
+}
+
+/// How the edge answers by itself; `None` if the request goes to the app.
+#[must_use]
+pub fn refusal(verdict: Verdict) -> Option<RequestError> {
+    Some(match verdict {
+        Verdict::Pass => return None,
+        Verdict::Suspended(status) => RequestError::Suspended(status),
+        Verdict::Pending => RequestError::Pending,
+        Verdict::Maintenance(retry_after) => RequestError::Maintenance { retry_after },
+        Verdict::Deleted => RequestError::Deleted,
+        Verdict::Unknown => RequestError::UnknownTenant,
+    })
 }
 
 /// A port in `Host` must be the one that the client came to; another would end up in the app's links.

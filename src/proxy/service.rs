@@ -13,6 +13,7 @@ use super::error::{Fault, RequestError};
 use super::exchange::{ClientConn, Exchange};
 use super::grpc;
 use super::headers::{self, Facts};
+use super::identity;
 use super::inbound::Inbound;
 use super::respond::{self, Asked};
 use super::route::{Route, route};
@@ -20,7 +21,6 @@ use super::tap::Refusal;
 use super::target::Target;
 use super::upgrade;
 use crate::net::deadline::Deadline;
-use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::UpstreamCost;
 use crate::units::ByteSize;
 use crate::upstream::{Lease, SendError, Sent};
@@ -68,12 +68,7 @@ async fn answer(
         Ok(Route::ServerOptions) => return respond::server_options(exchange, &view.snapshot),
         Err(error) => return respond::error(&error, exchange, &asked, &view.snapshot),
     };
-    let outgoing = match prepare(
-        Request::from_parts(head, body),
-        &route,
-        &exchange,
-        &view.snapshot,
-    ) {
+    let outgoing = match prepare(Request::from_parts(head, body), &route, &exchange, &view) {
         Ok(outgoing) => outgoing,
         Err(error) => return respond::error(&error, exchange, &asked, &view.snapshot),
     };
@@ -103,6 +98,7 @@ impl Forwarded {
         let snapshot = &view.snapshot;
         exchange.status = head.status.as_u16();
         headers::to_client(&mut head.headers, snapshot, exchange.conn.tls.is_some());
+        respond::keep_cookies(&mut head.headers, &exchange, snapshot);
         // An answer by HTTP/1.0 must not make ours one.
         head.version = Version::HTTP_11;
         if let Some(tunnel) = parts.tunnel {
@@ -118,7 +114,7 @@ impl Forwarded {
             parts.upload,
             parts.deadline,
             snapshot.limits.stream_timeout,
-            snapshot.tenant_header.clone(),
+            Rc::clone(&view.naming),
         );
         Response::from_parts(head, body)
     }
@@ -138,9 +134,9 @@ fn prepare(
     request: Request<Inbound>,
     target: &Target,
     exchange: &Exchange,
-    snapshot: &Snapshot,
+    view: &View,
 ) -> Result<Outgoing, RequestError> {
-    let conn = &exchange.conn;
+    let (conn, snapshot) = (&exchange.conn, &*view.snapshot);
     let (mut head, incoming) = request.into_parts();
     let (client, incoming) = upgrade::asked(&mut head, incoming, conn)?;
     let empty = incoming.as_ref().is_none_or(Inbound::is_end_stream);
@@ -153,10 +149,7 @@ fn prepare(
         https: conn.tls.is_some(),
         authority: &target.authority,
         port: conn.info.public_port,
-        tenant: exchange
-            .tenant
-            .as_ref()
-            .map(|tenant| tenant.id.header_value()),
+        tenant: exchange.tenant.as_deref(),
         client: &conn.client,
         chain: &exchange.chain,
         request_id: &exchange.request_id,
@@ -201,7 +194,8 @@ fn prepare(
             least_rate: snapshot.limits.body_rate.0,
             answer: deadline.clone(),
             longest_answer: snapshot.upstream.settings.response_timeout,
-            tenant_header: &snapshot.tenant_header,
+            naming: &view.naming,
+            tenant: exchange.tenant.as_ref(),
         };
         let (body, upload) = RequestBody::streaming(incoming, Rc::clone(&exchange.bytes_in), rules);
         (body, Some(upload))
@@ -213,6 +207,7 @@ fn prepare(
     *request.method_mut() = head.method;
     *request.uri_mut() = origin_form(head.uri)?;
     *request.headers_mut() = head.headers;
+    identity::prove(&mut request, exchange.tenant.as_deref(), view);
     Ok(Outgoing {
         request,
         upload,

@@ -6,6 +6,7 @@
 //! | `/readyz` | 200, or 503 with reasons; what is not as it should be but can be served with is `degraded` |
 //! | `/metrics` | Prometheus' text format |
 //! | `/status` | JSON for people |
+//! | `/jwks.json` | the public keys of tenant tokens (RFC 7517) |
 //! | `/tenants…` | see [`tenants`] |
 //! | `POST /tenants/resync` | 202: tenants are compared with their source; with `?force=1`, even if most of them would go |
 //!
@@ -73,6 +74,8 @@ pub trait AdminSource: Send + Sync {
     }
     /// The answer to `/status`.
     fn status(&self) -> Value;
+    /// The answer to `/jwks.json`.
+    fn jwks(&self) -> Value;
     /// The answer to `/metrics`, in Prometheus' text format 0.0.4.
     fn metrics(&self) -> String;
     /// The answer to a question about tenants. Bounded in time by the source.
@@ -219,6 +222,7 @@ impl Answers {
                 )
             },
             "/status" => |this| json_response(StatusCode::OK, &this.source.status()),
+            "/jwks.json" => |this| json_response(StatusCode::OK, &this.source.jwks()),
             _ => return error(StatusCode::NOT_FOUND, "not found"),
         };
         if request.method() != Method::GET && request.method() != Method::HEAD {

@@ -35,7 +35,7 @@ use self::status::Status;
 use self::worker::{Own, REFUSED, Shared, Socket};
 use crate::cert::lineage::Lineage;
 use crate::cert::live::{Live, Table};
-use crate::config::{AccessLog as AccessLogSetting, Config};
+use crate::config::{AccessLog as AccessLogSetting, Config, Log, LogQuery};
 use crate::net::access::Networks;
 use crate::net::listener::{self, ListenError};
 use crate::net::permit::Permits;
@@ -43,7 +43,7 @@ use crate::net::pressure::Pressure;
 use crate::proxy::error::LABELS;
 use crate::snapshot::{BuildError, Current, Snapshot};
 use crate::sources::{SourceError, Sources};
-use crate::telemetry::access::{AccessLog, AccessSink};
+use crate::telemetry::access::{AccessLog, AccessSink, Privacy};
 use crate::telemetry::metrics::{Labels, Metrics};
 use crate::tls::policy::{Policies, PolicyError};
 use crate::upstream::Registry;
@@ -150,9 +150,8 @@ fn first_snapshot(
 ) -> Result<Snapshot, StartError> {
     let tls = Arc::new(Policies::build(config, live, None)?);
     let directory = sources.directory(config)?;
-    Ok(Snapshot::build(
-        config, 1, instance, registry, tls, directory,
-    )?)
+    let snapshot = Snapshot::build(config, 1, instance, registry, tls, directory)?;
+    Ok(snapshot.with_keys(config)?)
 }
 
 /// Binds, builds and starts.
@@ -160,11 +159,7 @@ fn first_snapshot(
 /// # Errors
 /// [`StartError`]; nothing is left behind.
 pub fn start(options: Options) -> Result<Running, StartError> {
-    let Options {
-        config,
-        config_file,
-        certs,
-    } = options;
+    let (config, config_file, certs) = (options.config, options.config_file, options.certs);
     let workers = config.server.workers.unwrap_or_else(cores);
     let instance = format!("{:08x}", random() >> 32);
     let registry = Registry::default();
@@ -175,8 +170,7 @@ pub fn start(options: Options) -> Result<Running, StartError> {
     let faults = Arc::new(Faults::default());
     let certs = certs.begin(&config, &live, &faults);
     let domains = on_demand::begin(&config, &live);
-    let access_log =
-        Arc::new(AccessLog::start(sink(&config.log.access)).map_err(StartError::AccessLog)?);
+    let access_log = Arc::new(access_log(&config.log)?);
     let admin = admin::AdminListener::bind(&config.listen.admin)?;
     let mut bound = Bound::new(&config, workers)?;
     let permits = Permits::new(
@@ -311,12 +305,18 @@ impl Bound {
     }
 }
 
-fn sink(setting: &AccessLogSetting) -> AccessSink {
-    match setting {
+fn access_log(setting: &Log) -> Result<AccessLog, StartError> {
+    let sink = match &setting.access {
         AccessLogSetting::Off => AccessSink::Off,
         AccessLogSetting::Stdout => AccessSink::Stdout,
         AccessLogSetting::File(path) => AccessSink::File(path.clone()),
-    }
+    };
+    let privacy = Privacy {
+        ipv4_bits: setting.mask_ipv4,
+        ipv6_bits: setting.mask_ipv6,
+        queries: setting.query == LogQuery::Keep,
+    };
+    AccessLog::start(sink, privacy).map_err(StartError::AccessLog)
 }
 
 /// The cores that this process may use.

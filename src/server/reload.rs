@@ -260,14 +260,15 @@ impl Reload {
         read: Read,
     ) -> Result<Snapshot, ReloadError> {
         let directory = self.sources.directory_of(config, read)?;
-        Ok(Snapshot::build(
+        let snapshot = Snapshot::build(
             config,
             self.generation + 1,
             &self.instance,
             &self.registry,
             tls,
             directory,
-        )?)
+        )?;
+        Ok(snapshot.with_keys(config)?)
     }
 
     /// The work of sources of tenants that are new since the last call, to be spawned.

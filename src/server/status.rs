@@ -21,6 +21,7 @@ use crate::snapshot::Current;
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::metrics::{CertificateFacts, DirectoryFacts, DomainFacts, Facts, Metrics};
 use crate::tenant::directory::Health;
+use crate::tenant::signature::Signer;
 
 /// Everything there is to tell.
 #[derive(Debug)]
@@ -335,6 +336,13 @@ impl AdminSource for Status {
             "tenants": self.tenants(),
             "last_reload": *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner),
         })
+    }
+
+    fn jwks(&self) -> Value {
+        match &self.current.load().signer {
+            Some(Signer::Token(signer)) => signer.jwks().clone(),
+            Some(Signer::Hmac(_)) | None => json!({ "keys": [] }),
+        }
     }
 
     fn about_tenants(&self, question: Question) -> Told {

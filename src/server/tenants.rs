@@ -1,6 +1,7 @@
 //! What the admin listener tells of tenants. For people: nothing here is on the request path.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -10,9 +11,11 @@ use super::admin::Question;
 use crate::cert::live::Live;
 use crate::host::Host;
 use crate::proxy::error::RequestError;
+use crate::proxy::route::refusal;
 use crate::snapshot::{Current, Snapshot};
 use crate::tenant::directory::Kept;
-use crate::tenant::{Resolution, State, Tenant};
+use crate::tenant::states::Asked;
+use crate::tenant::{Resolution, Tenant};
 
 /// Hosts of one tenant that are shown.
 const HOSTS: usize = 1000;
@@ -130,7 +133,7 @@ async fn explain(host: &Host, snapshot: &Snapshot, live: &Live) -> Value {
     let served = table.find(Some(host));
     let covered = served.is_some_and(|served| served.covers(host) && !served.placeholder);
     let answer = if covered {
-        outcome(&resolution)
+        outcome(&resolution, host, snapshot)
     } else {
         json!({
             "status": null,
@@ -154,7 +157,7 @@ async fn explain(host: &Host, snapshot: &Snapshot, live: &Live) -> Value {
             "placeholder": served.placeholder,
         })),
         "https": answer,
-        "http": plain(&resolution),
+        "http": plain(&resolution, host, snapshot),
     })
 }
 
@@ -171,7 +174,7 @@ fn cache(kept: Kept) -> Value {
 }
 
 /// The answer over https.
-fn outcome(resolution: &Resolution) -> Value {
+fn outcome(resolution: &Resolution, host: &Host, snapshot: &Snapshot) -> Value {
     let refused = |error: RequestError| {
         json!({
             "status": error.status().as_u16(),
@@ -179,14 +182,21 @@ fn outcome(resolution: &Resolution) -> Value {
         })
     };
     match resolution {
-        Resolution::Tenant(tenant) => match tenant.state {
-            State::Active => json!({ "status": null, "reason": "passed on to the app" }),
-            State::Suspended => refused(RequestError::Suspended),
-            State::Pending => refused(RequestError::Pending),
-            State::Maintenance => refused(RequestError::Maintenance),
-            State::Deleted => refused(RequestError::Deleted),
-            State::Moved => refused(RequestError::UnknownTenant),
-        },
+        Resolution::Tenant(tenant) => {
+            // A client of no network that passes, without a cookie, at the root.
+            let asked = Asked {
+                host: host.as_str(),
+                path: "/",
+                client: Ipv4Addr::UNSPECIFIED.into(),
+                cookie: None,
+            };
+            let refusal = refusal(snapshot.states.judge(tenant.state, &asked));
+            match refusal {
+                Some(error) => refused(error),
+                None if snapshot.naming.told(tenant).is_none() => refused(RequestError::Unnamed),
+                None => json!({ "status": null, "reason": "passed on to the app" }),
+            }
+        }
         Resolution::Redirect(to) => redirect(to),
         Resolution::Unknown => refused(RequestError::UnknownTenant),
         Resolution::Ask | Resolution::Unavailable => refused(RequestError::DirectoryDown),
@@ -194,10 +204,10 @@ fn outcome(resolution: &Resolution) -> Value {
 }
 
 /// The answer of the plain listener: the way to https, for hosts that are somebody's.
-fn plain(resolution: &Resolution) -> Value {
+fn plain(resolution: &Resolution, host: &Host, snapshot: &Snapshot) -> Value {
     match resolution {
         Resolution::Tenant(_) => json!({ "status": 308, "reason": "redirect to https" }),
-        other => outcome(other),
+        other => outcome(other, host, snapshot),
     }
 }
 

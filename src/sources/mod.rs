@@ -20,7 +20,7 @@ use thiserror::Error;
 
 use self::http::Http;
 pub use self::http::HttpError;
-use crate::config::{Config, TenantSource};
+use crate::config::{Config, SchemaTemplate, TenantSource};
 use crate::host::Host;
 use crate::tenant::directory::Directory;
 use crate::tenant::directory::chain::Chain;
@@ -94,6 +94,7 @@ impl Sources {
             bases: &config.domains,
             state_dir: &config.state_dir,
             reserved: &config.tenants.reserved,
+            schema: config.tenants.identity.schema.as_ref(),
         };
         let mut directories = Vec::new();
         for source in &config.tenants.sources {
@@ -188,12 +189,14 @@ pub struct Place<'c> {
     pub state_dir: &'c Path,
     /// Labels that are never tenants by pattern.
     pub reserved: &'c [String],
+    /// The schema of tenants by pattern.
+    pub schema: Option<&'c SchemaTemplate>,
 }
 
 fn open(source: &TenantSource, place: &Place<'_>) -> Result<Opened, SourceError> {
     Ok(match source {
         TenantSource::Pattern => Opened {
-            directory: Arc::new(Pattern::new(place.reserved)),
+            directory: Arc::new(Pattern::new(place.reserved).with_schema(place.schema)),
             task: None,
         },
         TenantSource::File(path) => Opened {

@@ -8,6 +8,7 @@
 //! worker stay in memory.
 
 mod line;
+mod privacy;
 mod sink;
 
 use std::fs::File;
@@ -20,6 +21,7 @@ use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+pub use self::privacy::Privacy;
 pub use self::sink::AccessSink;
 use self::sink::{Batch, Message, Shared, Sink};
 use crate::clock::UnixMillis;
@@ -79,7 +81,7 @@ pub struct AccessRecord<'a> {
 }
 
 impl AccessRecord<'_> {
-    fn append(&self, out: &mut Vec<u8>, stamp: &mut line::Stamp) {
+    fn append(&self, out: &mut Vec<u8>, stamp: &mut line::Stamp, privacy: Privacy) {
         let optional = |out: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>| {
             if let Some(value) = value {
                 out.extend_from_slice(key);
@@ -94,12 +96,12 @@ impl AccessRecord<'_> {
         out.extend_from_slice(b"{\"time\":\"");
         stamp.append(out, self.started);
         out.extend_from_slice(b"\",\"client\":\"");
-        line::address(out, self.client);
+        line::address(out, privacy.mask(self.client));
         out.push(b'"');
         optional(out, b",\"tenant\":\"", self.tenant.map(str::as_bytes));
         optional(out, b",\"host\":\"", self.host.map(str::as_bytes));
         optional(out, b",\"method\":\"", Some(self.method.as_bytes()));
-        optional(out, b",\"path\":\"", Some(self.path));
+        optional(out, b",\"path\":\"", Some(privacy.cut(self.path)));
         out.extend_from_slice(b",\"protocol\":\"");
         out.extend_from_slice(self.protocol.as_str().as_bytes());
         number(out, b"\",\"status\":", u64::from(self.status));
@@ -112,7 +114,8 @@ impl AccessRecord<'_> {
         }
         optional(out, b",\"request_id\":\"", Some(self.request_id.as_bytes()));
         optional(out, b",\"user_agent\":\"", self.user_agent);
-        optional(out, b",\"referer\":\"", self.referer);
+        let referer = self.referer.map(|referer| privacy.cut(referer));
+        optional(out, b",\"referer\":\"", referer);
         optional(out, b",\"tls\":\"", self.tls.map(str::as_bytes));
         optional(out, b",\"error\":\"", self.error.map(str::as_bytes));
         out.extend_from_slice(b"}\n");
@@ -127,6 +130,7 @@ pub struct AccessWriter {
     records: u64,
     dropped: u64,
     stamp: line::Stamp,
+    privacy: Privacy,
 }
 
 /// A worker's way to the writer thread and back.
@@ -151,7 +155,7 @@ impl AccessWriter {
         if self.link.is_none() {
             return;
         }
-        record.append(&mut self.lines, &mut self.stamp);
+        record.append(&mut self.lines, &mut self.stamp, self.privacy);
         self.records += 1;
         if self.lines.len() >= HAND_OVER {
             self.flush();
@@ -215,6 +219,7 @@ impl Drop for AccessWriter {
 #[derive(Debug)]
 pub struct AccessLog {
     sink: AccessSink,
+    privacy: Privacy,
     running: Option<Running>,
 }
 
@@ -230,12 +235,16 @@ impl AccessLog {
     ///
     /// # Errors
     /// The file cannot be opened or the thread cannot be started.
-    pub fn start(sink: AccessSink) -> io::Result<Self> {
+    pub fn start(sink: AccessSink, privacy: Privacy) -> io::Result<Self> {
         let running = match sink.open()? {
             None => None,
             Some(file) => Some(Running::start(file)?),
         };
-        Ok(Self { sink, running })
+        Ok(Self {
+            sink,
+            privacy,
+            running,
+        })
     }
 
     /// The log of one more worker.
@@ -257,6 +266,7 @@ impl AccessLog {
             records: 0,
             dropped: 0,
             stamp: line::Stamp::default(),
+            privacy: self.privacy,
         }
     }
 

@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use super::row::Flaw;
+use crate::header_name::Fold;
 use crate::units::ByteSize;
 
 /// What is known of a tenant. Everything is optional; [`Attributes::default`] says nothing.
@@ -167,8 +168,8 @@ fn networks(value: &str, list: &mut Vec<IpNet>) -> Result<(), Flaw> {
     Ok(())
 }
 
-/// Names that frame a message, route it or say who the client is are the edge's own business; which of the rest the edge
-/// sets itself is judged where headers are made.
+/// Names that frame a message, route it or say who the client is are the edge's own business. (A name that the
+/// configuration gives to a tenant header is left out where headers are made.)
 fn header(value: &str) -> Result<(HeaderName, HeaderValue), Flaw> {
     let flaw = || {
         Flaw::new(
@@ -179,6 +180,13 @@ fn header(value: &str) -> Result<(HeaderName, HeaderValue), Flaw> {
     let (name, text) = value.split_once(':').ok_or_else(flaw)?;
     let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_bad| flaw())?;
     let text = HeaderValue::from_str(text.trim()).map_err(|_bad| flaw())?;
+    let fold = Fold::new(name.as_str().as_bytes());
+    if fold.is_managed() || fold.is_taken() {
+        return Err(Flaw::new(
+            "a header with a meaning of its own",
+            "choose another name, as in `X-Theme`",
+        ));
+    }
     Ok((name, text))
 }
 
@@ -219,6 +227,21 @@ mod tests {
         assert_eq!(all.headers.first().unwrap().1, "dark blue");
         assert_eq!((all.access_log, all.verified), (Some(false), Some(true)));
         assert_eq!(all.set("colour", "red"), Ok(false));
+        for header in [
+            "Host: a",
+            "connection: x-theme",
+            "Content_Length: 5",
+            "transfer-encoding: chunked",
+            "X-Tenant-Id: 7",
+            "x_forwarded_for: 192.0.2.1",
+            "Script-Name: /",
+            "X-Request-Id: 1",
+            "Cookie: a=b",
+            "X-Theme: a\r\nX-Tenant: b",
+        ] {
+            assert!(all.set("header", header).is_err(), "{header}");
+        }
+        assert_eq!(all.headers.len(), 1);
         for column in Attributes::COLUMNS {
             assert_eq!(all.set(column, " "), Ok(true), "{column}");
             if !matches!(*column, "plan" | "pool") {

@@ -7,8 +7,12 @@
 pub mod attributes;
 pub mod directory;
 pub mod id;
+pub mod naming;
 pub mod resolve;
 pub mod row;
+pub mod signature;
+pub mod states;
+pub mod token;
 
 pub use self::attributes::{Attributes, Rate};
 pub use self::id::{Name, State, Tenant, TenantId};

@@ -32,10 +32,13 @@ pub enum ApexRule {
 }
 
 impl ApexRule {
-    /// The rule that tells the app the tenant `id` on the bare domain.
+    /// The rule that tells the app the tenant `id` on the bare domain, whichever name of a tenant it is told.
     #[must_use]
     pub fn tenant(id: TenantId) -> Self {
-        Self::Tenant(Arc::new(Tenant::new(id, State::Active)))
+        let mut tenant = Tenant::new(id.clone(), State::Active);
+        tenant.slug = Some(id.clone());
+        tenant.schema = Some(id);
+        Self::Tenant(Arc::new(tenant))
     }
 }
 

@@ -12,7 +12,7 @@ use self::source::{modules_used, strip};
 
 /// From the ground up.
 const FLOORS: &[&[&str]] = &[
-    &["host", "clock", "units", "telemetry"],
+    &["host", "header_name", "clock", "units", "telemetry"],
     &["config"],
     &["net", "cert", "tenant", "pages"],
     &["tls", "acme", "policy", "upstream", "sources"],

@@ -37,6 +37,16 @@ fn readme_lists_every_provider_as_the_program_does() {
 }
 
 #[test]
+fn readme_shows_the_middleware_as_it_is_shipped_and_tested() {
+    let shown = README
+        .split_once("<!-- middleware: begin -->\n```python\n")
+        .and_then(|(_, rest)| rest.split_once("```\n<!-- middleware: end -->"))
+        .map(|(shown, _)| shown)
+        .expect("README.md shows the middleware");
+    assert_eq!(shown, include_str!("../django/portico_tenant.py"));
+}
+
+#[test]
 fn help_names_every_verb_and_the_exit_codes() {
     let help = portico_cmd(&["--help"]);
     let text = String::from_utf8_lossy(&help.stdout).into_owned();

@@ -58,10 +58,27 @@ hosts = ["inner.example.com", "*.eu.example.com", "www.customer.com"]
 ca_file = "clients.pem"
 [tenants]
 header = "__tenant"
+value = "schema"
 source = "file"
 file = "tenants.toml"
+cookie_scope = "warn"
 apex = "public"
 www = "same"
+[tenants.headers]
+id = "X-Tenant-Id"
+[tenants.signature]
+keys = "tenant.keys"
+form = "jwt-eddsa"
+issuer = "edge"
+[tenants.suspended]
+status = "403"
+paths = ["/billing/"]
+support = "mailto:help@example.com"
+[tenants.maintenance]
+all = true
+retry_after = "5m"
+bypass = ["192.0.2.7"]
+bypass_key = "credential:bypass"
 [upstream]
 servers = ["http://app_1:8000", "https://[::1]", "h2c://10.0.0.7 weight=3", "unix:///run/app.sock weight=1000", "unix:app.sock"]
 connect_timeout = "100ms"
@@ -118,6 +135,9 @@ http2_streams = 250
 level = "warn,portico::acme=debug"
 format = "json"
 access = "/var/log/portico/access.log"
+mask_ipv4 = 24
+mask_ipv6 = 48
+query = "drop"
 [server]
 workers = 2
 drain_timeout = "1m"
@@ -216,15 +236,54 @@ fn every_key_of_the_edge_arrives() {
             },
         ]
     );
+}
+
+#[test]
+fn every_key_of_tenants_arrives() {
+    let config = everything();
+    let suspended = &config.tenants.answers.suspended;
+    assert_eq!(suspended.status, SuspendedStatus::Forbidden);
+    let paths: Vec<_> = suspended.paths.iter().map(OpenPath::as_str).collect();
+    assert_eq!(paths, ["/billing/"]);
     assert_eq!(
-        config.tenants,
+        suspended.support.as_deref(),
+        Some("mailto:help@example.com")
+    );
+    assert_eq!(
+        config.tenants.answers.maintenance,
+        Maintenance {
+            all: true,
+            retry_after: Duration::from_secs(300),
+            bypass: vec!["192.0.2.7/32".parse().unwrap()],
+            bypass_key: Some(CredentialSource::Systemd("bypass".to_owned())),
+        }
+    );
+    let mut tenants = config.tenants;
+    tenants.answers = Answers::default();
+    assert_eq!(
+        tenants,
         Tenants {
             header: "__tenant".parse().unwrap(),
             sources: vec![TenantSource::File("/etc/portico/tenants.toml".into())],
             redirect_to_primary: false,
             apex: Apex::Tenant("public".to_owned()),
             www: Www::Same,
-            reserved: vec!["@default".to_owned()],
+            identity: Identity {
+                value: TenantValue::Schema,
+                headers: TenantHeaders {
+                    id: Some("x-tenant-id".parse().unwrap()),
+                    ..TenantHeaders::default()
+                },
+                signature: Some(Signature {
+                    keys: CredentialSource::File("/etc/portico/tenant.keys".into()),
+                    form: SignatureForm::JwtEdDsa,
+                    issuer: "edge".to_owned(),
+                    audience: "app".to_owned(),
+                }),
+                cookie_scope: CookieScope::Warn,
+                ..Identity::default()
+            },
+            ..Tenants::default()
         }
     );
 }
@@ -354,6 +413,9 @@ fn every_key_of_the_requests_arrives() {
             level: "warn,portico::acme=debug".to_owned(),
             format: LogFormat::Json,
             access: AccessLog::File("/var/log/portico/access.log".into()),
+            mask_ipv4: 24,
+            mask_ipv6: 48,
+            query: LogQuery::Drop,
         }
     );
     assert_eq!(

@@ -153,6 +153,7 @@ fn portico_toml_shows_every_key_once_with_its_default() {
                     "certificates.",
                     "client_auth.",
                     "tenants.postgres.",
+                    "tenants.signature.",
                     "upstream.probe."
                 ]
                 .iter()

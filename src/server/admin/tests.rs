@@ -30,6 +30,9 @@ impl AdminSource for Source {
     fn status(&self) -> Value {
         json!({ "version": "1.2.3" })
     }
+    fn jwks(&self) -> Value {
+        json!({ "keys": [] })
+    }
     fn resync(&self, force: bool) -> bool {
         self.forced.store(force, Ordering::Relaxed);
         true

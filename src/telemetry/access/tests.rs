@@ -38,7 +38,7 @@ fn record() -> AccessRecord<'static> {
 fn file_log() -> (tempfile::TempDir, PathBuf, AccessLog) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("access.log");
-    let log = AccessLog::start(AccessSink::File(path.clone())).unwrap();
+    let log = AccessLog::start(AccessSink::File(path.clone()), Privacy::default()).unwrap();
     (dir, path, log)
 }
 
@@ -202,7 +202,7 @@ fn the_file_is_not_for_everyone() {
 
 #[test]
 fn disk_full_is_counted_and_survived() {
-    let log = AccessLog::start(AccessSink::File("/dev/full".into())).unwrap();
+    let log = AccessLog::start(AccessSink::File("/dev/full".into()), Privacy::default()).unwrap();
     let mut writer = log.writer();
     writer.write(&record());
     writer.write(&record());
@@ -224,7 +224,7 @@ fn a_reader_that_hangs_costs_records_but_no_time() {
     mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
     let mut reader =
         File::from(open(&path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).unwrap());
-    let log = AccessLog::start(AccessSink::File(path)).unwrap();
+    let log = AccessLog::start(AccessSink::File(path), Privacy::default()).unwrap();
     let mut writer = log.writer();
     let mut written = 0_u64;
     while writer.dropped() == 0 {
@@ -236,6 +236,7 @@ fn a_reader_that_hangs_costs_records_but_no_time() {
     }
     assert!(
         !AccessLog {
+            privacy: Privacy::default(),
             sink: AccessSink::Off,
             running: None
         }
@@ -267,7 +268,7 @@ fn a_reader_that_hangs_costs_records_but_no_time() {
 
 #[test]
 fn off_writes_nothing() {
-    let log = AccessLog::start(AccessSink::Off).unwrap();
+    let log = AccessLog::start(AccessSink::Off, Privacy::default()).unwrap();
     let mut writer = log.writer();
     assert!(!writer.is_on());
     writer.write(&record());

@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::super::id::{State, Tenant, TenantId};
+use super::super::id::{Name, State, Tenant, TenantId};
 use super::{Answer, Directory};
+use crate::config::SchemaTemplate;
 use crate::host::Host;
 
 /// Names that mean something else by long custom. Some of them (`wpad`, `autodiscover`, mailbox names) were used to
@@ -68,6 +69,7 @@ const DEFAULT_RESERVED: &[&str] = &[
 #[derive(Debug)]
 pub struct Pattern {
     reserved: HashSet<String, foldhash::fast::RandomState>,
+    schema: Option<SchemaTemplate>,
 }
 
 impl Pattern {
@@ -84,7 +86,17 @@ impl Pattern {
                 set.insert(label.to_ascii_lowercase());
             }
         }
-        Self { reserved: set }
+        Self {
+            reserved: set,
+            schema: None,
+        }
+    }
+
+    /// Gives each tenant the schema that `template` makes of its label, if there is one.
+    #[must_use]
+    pub fn with_schema(mut self, template: Option<&SchemaTemplate>) -> Self {
+        self.schema = template.cloned();
+        self
     }
 }
 
@@ -97,7 +109,11 @@ impl Directory for Pattern {
         if self.reserved.contains(label) {
             return None;
         }
-        TenantId::new(label).map(|id| Arc::new(Tenant::new(id, State::Active)))
+        let mut tenant = Tenant::new(TenantId::new(label)?, State::Active);
+        // A name that is too long for a schema is none, and a tenant without one is not told as another.
+        let schema = self.schema.as_ref().map(|schema| schema.fill(label));
+        tenant.schema = schema.and_then(|schema| Name::new(&schema));
+        Some(Arc::new(tenant))
     }
 
     fn len(&self) -> Option<usize> {

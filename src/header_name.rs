@@ -1,0 +1,186 @@
+//! Names of header fields: which of them only the edge may set, and which have a meaning of their own.
+//!
+//! Apps behind CGI-like gateways (WSGI, Rack, PHP) fold `-`, `_` and more into one character, so `X_Tenant`, `x.tenant`
+//! and `X-Tenant` may be one variable to the app. A name is therefore judged by its [`Fold`]: lower case, every byte that is
+//! not a letter or digit is `-` (design: header hygiene). Nothing here reads or changes a message.
+
+/// Names that only the edge may set, folded and sorted.
+const MANAGED: &[&str] = &[
+    "cf-connecting-ip",
+    "client-ip",
+    "forwarded",
+    "front-end-https",
+    "path-info",
+    "proxy",
+    "remote-addr",
+    "remote-user",
+    "script-name",
+    "server-name",
+    "server-port",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-edge-reason",
+    "x-forwarded",
+    "x-original-host",
+    "x-original-uri",
+    "x-original-url",
+    "x-real-ip",
+    "x-request-id",
+    "x-rewrite-url",
+    "x-scheme",
+    "x-tenant",
+    "x-url-scheme",
+];
+
+/// Every name that begins so is managed too.
+const MANAGED_PREFIXES: &[&str] = &["x-tenant-", "x-forwarded-", "x-auth-request-"];
+
+/// Names that HTTP or the edge gives a meaning of their own, folded. One that ends in `-` stands for all that begin with
+/// it.
+const TAKEN: &[&str] = &[
+    "accept",
+    "accept-",
+    "authorization",
+    "cache-control",
+    "connection",
+    "content-",
+    "cookie",
+    "date",
+    "expect",
+    "forwarded",
+    "host",
+    "http2-settings",
+    "if-",
+    "keep-alive",
+    "max-forwards",
+    "origin",
+    "path-info",
+    "pragma",
+    "proxy",
+    "proxy-",
+    "range",
+    "referer",
+    "remote-",
+    "script-name",
+    "sec-",
+    "server-",
+    "set-cookie",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "via",
+    "x-forwarded-",
+    "x-real-ip",
+    "x-request-id",
+];
+
+/// Longest name that is compared; a longer one can only match a prefix.
+pub const LONGEST: usize = 64;
+
+/// The fold of a name, cut at [`LONGEST`] bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Fold {
+    bytes: [u8; LONGEST],
+    len: usize,
+}
+
+impl Fold {
+    /// Folds `name`.
+    #[must_use]
+    pub fn new(name: &[u8]) -> Self {
+        let mut fold = Self {
+            bytes: [0; LONGEST],
+            len: name.len().min(LONGEST),
+        };
+        for (to, from) in fold.bytes.iter_mut().zip(name) {
+            *to = match from {
+                b'a'..=b'z' | b'0'..=b'9' => *from,
+                b'A'..=b'Z' => from.to_ascii_lowercase(),
+                _ => b'-',
+            };
+        }
+        fold
+    }
+
+    /// The folded name.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+
+    /// The folded name as an app sees it whose gateway puts `HTTP_` before: such a name would be shown as
+    /// `HTTP_HTTP_X_TENANT`; it is judged all the same, since it can have no honest use.
+    #[must_use]
+    pub fn without_http(&self) -> &[u8] {
+        let whole = self.as_bytes();
+        whole.strip_prefix(b"http-").unwrap_or(whole)
+    }
+
+    /// Whether an app may take a header of this name for `other`, whose own name may begin with `http-`.
+    #[must_use]
+    pub fn reads_as(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes() || self.without_http() == other.as_bytes()
+    }
+
+    /// Whether only the edge may set it, in any configuration.
+    #[must_use]
+    pub fn is_managed(&self) -> bool {
+        let folded = self.without_http();
+        let listed = self.len < LONGEST
+            && MANAGED
+                .binary_search_by(|managed| managed.as_bytes().cmp(folded))
+                .is_ok();
+        listed
+            || MANAGED_PREFIXES
+                .iter()
+                .any(|prefix| folded.starts_with(prefix.as_bytes()))
+    }
+
+    /// Whether HTTP or the edge gives it a meaning of its own, so that nobody can give it another.
+    #[must_use]
+    pub fn is_taken(&self) -> bool {
+        let folded = self.as_bytes();
+        TAKEN.iter().any(|taken| {
+            folded == taken.as_bytes()
+                || (taken.ends_with('-') && folded.starts_with(taken.as_bytes()))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lists_are_folded_and_the_first_is_sorted() {
+        assert!(MANAGED.is_sorted());
+        for name in MANAGED.iter().chain(TAKEN).chain(MANAGED_PREFIXES) {
+            assert_eq!(Fold::new(name.as_bytes()).as_bytes(), name.as_bytes());
+        }
+        assert!(MANAGED.iter().all(|name| name.len() < LONGEST));
+    }
+
+    #[test]
+    fn names_are_judged_in_every_spelling() {
+        for name in ["X_Real_IP", "http_x_tenant", "x~tenant~id", "Script.Name"] {
+            assert!(Fold::new(name.as_bytes()).is_managed(), "{name}");
+        }
+        for name in [
+            "Content_Length",
+            "sec-fetch-site",
+            "Transfer.Encoding",
+            "HOST",
+        ] {
+            assert!(Fold::new(name.as_bytes()).is_taken(), "{name}");
+        }
+        for name in ["x-tenants", "x-theme", "accepted", "hosts"] {
+            let fold = Fold::new(name.as_bytes());
+            assert!(!fold.is_managed() && !fold.is_taken(), "{name}");
+        }
+        let long = format!("x-tenant-{}", "a".repeat(200));
+        assert!(Fold::new(long.as_bytes()).is_managed());
+    }
+}
