@@ -6,6 +6,8 @@ mod browser;
 mod headers;
 mod isolation;
 mod servers;
+mod stage;
+mod tutorials;
 
 use crate::support::django::{App, Django};
 use crate::support::http::{Answer, Edge, Protocol};
