@@ -73,6 +73,9 @@ pub enum RequestError {
     /// The tenant is gone.
     #[error("the tenant is gone")]
     Deleted,
+    /// The connection has as many tunnels as it may have.
+    #[error("the connection has too many tunnels")]
+    TooManyTunnels,
     /// A trusted proxy names a client whom `[access]` does not let in.
     #[error("this client is not let in")]
     Forbidden,
@@ -121,6 +124,7 @@ impl RequestError {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyStalled => StatusCode::REQUEST_TIMEOUT,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::TooManyTunnels => StatusCode::TOO_MANY_REQUESTS,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::DirectoryDown => StatusCode::SERVICE_UNAVAILABLE,
@@ -168,6 +172,7 @@ impl RequestError {
             Self::BodyTooLarge => "body-too-large",
             Self::BodyStalled => "body-stalled",
             Self::Misdirected => "misdirected",
+            Self::TooManyTunnels => "too-many-tunnels",
             Self::Forbidden => "forbidden",
             Self::Overloaded => "overloaded",
             Self::DirectoryDown => "directory-down",
@@ -214,6 +219,7 @@ impl RequestError {
             | Self::BodyTooLarge
             | Self::BodyStalled
             | Self::Misdirected
+            | Self::TooManyTunnels
             | Self::Forbidden
             | Self::Overloaded
             | Self::UnknownTenant
@@ -245,6 +251,7 @@ impl RequestError {
             | Self::Overloaded
             | Self::Method => true,
             Self::Misdirected
+            | Self::TooManyTunnels
             | Self::Forbidden
             | Self::UnknownTenant
             | Self::DirectoryDown
@@ -303,6 +310,7 @@ pub const LABELS: &[&str] = &[
     "pending",
     "suspended",
     "target-too-long",
+    "too-many-tunnels",
     "unknown-coding",
     "unknown-protocol",
     "unknown-tenant",

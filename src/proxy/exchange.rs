@@ -42,6 +42,8 @@ pub struct ClientConn {
     heads: Cell<u64>,
     /// Requests so far.
     pub requests: Cell<u32>,
+    /// Tunnels over streams of HTTP/2, those that are asked for included.
+    pub tunnels: Cell<u32>,
     most_requests: u32,
     _open: OpenConn,
 }
@@ -66,6 +68,7 @@ impl ClientConn {
             notes: Arc::default(),
             heads: Cell::new(0),
             requests: Cell::new(0),
+            tunnels: Cell::new(0),
             most_requests: open.context.view().snapshot.limits.requests_per_connection,
             _open: open,
         })

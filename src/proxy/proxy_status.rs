@@ -42,7 +42,9 @@ fn error_type(error: &RequestError) -> &'static str {
         | RequestError::BodyStalled
         | RequestError::Misdirected => "http_request_error",
         RequestError::UnknownTenant | RequestError::Deleted => "destination_not_found",
-        RequestError::Suspended | RequestError::Forbidden => "http_request_denied",
+        RequestError::Suspended | RequestError::Forbidden | RequestError::TooManyTunnels => {
+            "http_request_denied"
+        }
         RequestError::Overloaded | RequestError::DirectoryDown => "proxy_internal_error",
         RequestError::Pending | RequestError::Maintenance => "destination_unavailable",
         RequestError::Loop => "proxy_loop_detected",

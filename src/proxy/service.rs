@@ -142,7 +142,7 @@ fn prepare(
 ) -> Result<Outgoing, RequestError> {
     let conn = &exchange.conn;
     let (mut head, incoming) = request.into_parts();
-    let (client, incoming) = upgrade::asked(&mut head, incoming)?;
+    let (client, incoming) = upgrade::asked(&mut head, incoming, conn)?;
     let empty = incoming.as_ref().is_none_or(Inbound::is_end_stream);
     let incoming_size = incoming.as_ref().and_then(|body| body.size_hint().exact());
     check_length(&head.headers, empty, snapshot.limits.body_size)?;

@@ -7,6 +7,8 @@
 
 mod tunnel;
 
+use std::rc::Rc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::{
@@ -18,12 +20,37 @@ use hyper::upgrade::OnUpgrade;
 pub use self::tunnel::StreamTunnel;
 use super::body::{RequestBody, ResponseBody};
 use super::error::RequestError;
-use super::exchange::Exchange;
+use super::exchange::{ClientConn, Exchange};
 use super::inbound::{Http2Body, Inbound};
 use crate::upstream::Lease;
 
 /// What the key is hashed with (RFC 6455 §1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// Most tunnels of one connection. A tunnel holds a connection to the app for as long as an hour of silence, and a
+/// connection of HTTP/2 costs its client next to nothing beside a hundred of those. As many as a browser's tabs want.
+const MOST_TUNNELS: u32 = 64;
+
+/// The place of a tunnel among those of its connection, from the question to the end.
+#[derive(Debug)]
+pub struct Place(Rc<ClientConn>);
+
+impl Place {
+    fn take(conn: &Rc<ClientConn>) -> Result<Self, RequestError> {
+        let count = conn.tunnels.get();
+        if count >= MOST_TUNNELS {
+            return Err(RequestError::TooManyTunnels);
+        }
+        conn.tunnels.set(count + 1);
+        Ok(Self(Rc::clone(conn)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.tunnels.set(self.0.tunnels.get().saturating_sub(1));
+    }
+}
 
 /// The client's side of a tunnel that it asked for.
 #[derive(Debug)]
@@ -36,6 +63,8 @@ pub enum Client {
         body: Http2Body,
         /// `Sec-WebSocket-Key` for the app.
         key: HeaderValue,
+        /// Among the tunnels of its connection.
+        place: Place,
     },
 }
 
@@ -71,17 +100,18 @@ pub fn check_protocol(head: &request::Parts) -> Result<(), RequestError> {
 /// The client's side of the tunnel that `head` asks for, if it does, and the body of the request.
 ///
 /// # Errors
-/// A WebSocket request with a body: what follows could be read as body or as tunnel.
+/// A WebSocket request with a body: what follows could be read as body or as tunnel. One tunnel too many on `conn`.
 pub fn asked(
     head: &mut request::Parts,
     body: Inbound,
+    conn: &Rc<ClientConn>,
 ) -> Result<(Option<Client>, Option<Inbound>), RequestError> {
     const BODY: RequestError = RequestError::BadFraming("a request for a WebSocket has a body");
     if head.extensions.remove::<Extended>().is_some() {
         return match body {
             Inbound::Http2(body) if !head.headers.contains_key(header::CONTENT_LENGTH) => {
-                let key = fresh_key();
-                Ok((Some(Client::Stream { body, key }), None))
+                let (key, place) = (fresh_key(), Place::take(conn)?);
+                Ok((Some(Client::Stream { body, key, place }), None))
             }
             _ => Err(BODY),
         };
@@ -165,12 +195,12 @@ impl Tunnel {
                 tunnel::run_connection(client, self.app, exchange, lease);
                 ResponseBody::Tunnel(None)
             }
-            Client::Stream { body, .. } => {
+            Client::Stream { body, place, .. } => {
                 head.status = StatusCode::OK;
                 exchange.status = head.status.as_u16();
                 head.headers.remove(header::SEC_WEBSOCKET_ACCEPT);
                 head.headers.remove(header::CONTENT_LENGTH);
-                let tunnel = StreamTunnel::new(body, self.app, exchange, lease, longest);
+                let tunnel = StreamTunnel::new((body, place), self.app, exchange, lease, longest);
                 ResponseBody::Tunnel(Some(Box::new(tunnel)))
             }
         }

@@ -392,12 +392,10 @@ timeout = "2s"
         name: "an address that nobody asks",
         file: File::After(
             r#"[tenants.http]
-url = "ftp://app.internal/ask"
+url = "https://app.internal/ask"
 "#,
         ),
-        report: r#"portico.toml:7: tenants.http.url: neither `http://` nor `https://`: `ftp://app.internal/ask`
-  hint: write it as in `http://127.0.0.1:8000/tenant`
-portico.toml:7: tenants.http.url: the key has no use without `source = "http"`
+        report: r#"portico.toml:7: tenants.http.url: the key has no use without `source = "http"`
   hint: remove it, or set `tenants.source = "http"`"#,
     },
 ];

@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
 use super::super::body::RequestBody;
 use super::super::exchange::Exchange;
 use super::super::inbound::Http2Body;
+use super::Place;
 use crate::net::local;
 use crate::upstream::Lease;
 
@@ -49,11 +50,12 @@ pub struct StreamTunnel {
     exchange: Box<Exchange>,
     lease: Lease<RequestBody>,
     longest: Duration,
+    _place: Place,
 }
 
 impl StreamTunnel {
     pub(super) fn new(
-        client: Http2Body,
+        (client, place): (Http2Body, Place),
         app: OnUpgrade,
         exchange: Box<Exchange>,
         lease: Lease<RequestBody>,
@@ -65,6 +67,7 @@ impl StreamTunnel {
             exchange,
             lease,
             longest,
+            _place: place,
         }
     }
 

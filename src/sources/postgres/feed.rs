@@ -6,37 +6,25 @@
 
 use std::collections::HashSet;
 use std::convert::Infallible;
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use futures_util::future::OptionFuture;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tokio_postgres::types::Type;
-use tokio_postgres::{AsyncMessage, Client, Connection, Socket};
+use tokio_postgres::Client;
 
 use super::super::saved::Saved;
-use super::dsn::Dsn;
 use super::error::FeedError;
 use super::known::Known;
-use super::load::{self, Built, Piece};
 use super::mail::Mail;
-use super::select::{Select, TO_MIDNIGHT};
-use super::tls::Stream;
+use super::read::{Loaded, SOME, drive, within};
+use super::select::Select;
 use crate::clock::UnixTime;
 use crate::config::Postgres;
 use crate::host::Host;
 
-/// Longest wait for a connection that can be used.
-const CONNECT: Duration = Duration::from_secs(10);
-/// Longest wait for the answer about a few hosts.
-const SOME: Duration = Duration::from_secs(10);
-/// Longest wait for the first of all rows, which the database may have to sort out, and from one piece to the next.
-const ALL: Duration = Duration::from_secs(120);
 /// Longest wait for our own notification.
 const CHECK: Duration = Duration::from_secs(5);
 /// First and longest pause after a failure; it doubles from one to the other.
@@ -47,28 +35,16 @@ const DEAF: Duration = Duration::from_secs(600);
 const GATHER: Duration = Duration::from_secs(1);
 /// Shortest time between two savings; longer, if one takes long.
 const SAVE: Duration = Duration::from_secs(10);
-/// Bytes of rows that are handed over at a time.
-const PIECE: usize = 128 * 1024;
 /// A moment after midnight, for clocks are not exact.
 const AFTER_MIDNIGHT: Duration = Duration::from_secs(1);
 
 /// What keeps one source true.
 pub(super) struct Feed {
-    known: Arc<Known>,
-    settings: Postgres,
-    select: Select,
-    bases: Vec<Host>,
+    pub(super) known: Arc<Known>,
+    pub(super) settings: Postgres,
+    pub(super) select: Select,
+    pub(super) bases: Vec<Host>,
     saved: Saved,
-}
-
-type Wire = Connection<Socket, Stream<Socket>>;
-
-/// All rows, when they are there.
-struct Loaded {
-    /// `None`: nothing has changed.
-    built: Option<Built>,
-    digest: String,
-    to_midnight: Duration,
 }
 
 impl Feed {
@@ -205,7 +181,7 @@ impl Feed {
                         checking = Some(Box::pin(timeout(CHECK, mail.heard()))).into();
                     }
                     digest = Some(loaded.digest);
-                    let pause = self.settings.resync.min(loaded.to_midnight + AFTER_MIDNIGHT);
+                    let pause = pause(self.settings.resync, loaded.to_midnight);
                     due = if std::mem::take(&mut again) {
                         Instant::now()
                     } else {
@@ -252,8 +228,10 @@ impl Feed {
     async fn poll(&self, until: Option<Instant>) -> Result<Infallible, End> {
         let mut digest = None;
         loop {
+            let mut next = self.settings.poll;
             match self.load(digest.clone(), None).await {
                 Ok(loaded) => {
+                    next = pause(next, loaded.to_midnight);
                     if let Some(built) = loaded.built {
                         self.known.counts().loads.fetch_add(1, Relaxed);
                         self.known.counts().bad_rows.store(built.bad, Relaxed);
@@ -270,124 +248,10 @@ impl Feed {
                 return Err(End::Hearing);
             }
             tokio::select! {
-                () = sleep(self.settings.poll) => {}
+                () = sleep(next) => {}
                 () = self.known.asked.notified() => digest = None,
             }
         }
-    }
-
-    async fn connect(&self) -> Result<(Client, Wire), FeedError> {
-        let dsn = Dsn::read(&self.settings.dsn)?;
-        match timeout(CONNECT, dsn.config.connect(dsn.tls)).await {
-            Ok(connected) => connected.map_err(FeedError::Connect),
-            Err(_elapsed) => Err(FeedError::Late(CONNECT)),
-        }
-    }
-
-    /// All rows, over a connection of their own, unless `before` says that they are the same. `check` is sent to whoever
-    /// listens.
-    async fn load(
-        &self,
-        before: Option<String>,
-        check: Option<String>,
-    ) -> Result<Loaded, FeedError> {
-        let (client, mut wire) = self.connect().await?;
-        let work = async {
-            if let Some(check) = check {
-                let channel = self.settings.listen.as_str();
-                let parameters = [(&channel as _, Type::TEXT), (&check as _, Type::TEXT)];
-                let notify = client.query_typed("SELECT pg_notify($1, $2)::text", &parameters);
-                within(SOME, notify).await?;
-            }
-            let to_midnight = one(&client, TO_MIDNIGHT).await?;
-            let to_midnight = Duration::from_secs(to_midnight.parse().unwrap_or(86_400));
-            let digest = one(&client, &self.select.digest).await?;
-            let forced = self.known.forced.load(Relaxed);
-            let built = if before.as_ref() == Some(&digest) && !forced {
-                None
-            } else {
-                Some(self.read_all(&client, forced).await?)
-            };
-            Ok(Loaded {
-                built,
-                digest,
-                to_midnight,
-            })
-        };
-        tokio::select! {
-            biased;
-            error = drive(&mut wire, None) => Err(error),
-            loaded = work => loaded,
-        }
-    }
-
-    async fn read_all(&self, client: &Client, forced: bool) -> Result<Built, FeedError> {
-        let (send, receive) = mpsc::channel(4);
-        let (known, bases) = (Arc::clone(&self.known), self.bases.clone());
-        let building = tokio::task::spawn_blocking(move || {
-            let Some(mut built) = load::build(receive, &bases)? else {
-                return Err(FeedError::Closed);
-            };
-            if !forced && known.is_loaded() {
-                load::check(&known.live, &built.table)?;
-            }
-            built.table.finish();
-            Ok(built)
-        });
-        let streamed = self.stream(client, &send).await;
-        drop(send);
-        let built = building.await.map_err(|_panic| FeedError::Build)?;
-        streamed?;
-        if forced {
-            self.known.forced.store(false, Relaxed);
-        }
-        built
-    }
-
-    /// Hands over all rows. Ends early without an error if nobody takes them: the builder says why.
-    async fn stream(&self, client: &Client, to: &mpsc::Sender<Piece>) -> Result<(), FeedError> {
-        let none: [(String, Type); 0] = [];
-        let rows = within(ALL, client.query_typed_raw(&self.select.all, none)).await?;
-        let mut rows = std::pin::pin!(rows);
-        let mut piece = String::with_capacity(PIECE);
-        loop {
-            let next = timeout(ALL, rows.next()).await;
-            let Some(row) = next.map_err(|_elapsed| FeedError::Late(ALL))? else {
-                break;
-            };
-            piece.push_str(row?.try_get(0)?);
-            piece.push('\n');
-            if piece.len() >= PIECE {
-                let full = std::mem::replace(&mut piece, String::with_capacity(PIECE));
-                if to.send(Piece::Rows(full)).await.is_err() {
-                    return Ok(());
-                }
-            }
-        }
-        for last in [Piece::Rows(piece), Piece::End] {
-            if to.send(last).await.is_err() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads these hosts again.
-    async fn read_some(
-        &self,
-        client: &Client,
-        hosts: Vec<String>,
-    ) -> Result<Vec<crate::tenant::directory::live::Change>, FeedError> {
-        if hosts.is_empty() {
-            return Ok(Vec::new());
-        }
-        let parameters = [(&hosts as _, Type::TEXT_ARRAY)];
-        let asked = client.query_typed(&self.select.some, &parameters);
-        let mut found = Vec::new();
-        for row in within(SOME, asked).await? {
-            found.push(row.try_get(0)?);
-        }
-        load::changes(hosts, &found, &self.bases)
     }
 
     async fn apply(&self, client: &Client, hosts: Vec<String>) -> Result<(), FeedError> {
@@ -421,37 +285,9 @@ impl<E: Into<FeedError>> From<E> for End {
     }
 }
 
-/// Moves the bytes of a connection and takes its notifications, until it ends.
-async fn drive(wire: &mut Wire, mail: Option<&Mail>) -> FeedError {
-    loop {
-        match poll_fn(|cx| wire.poll_message(cx)).await {
-            Some(Ok(AsyncMessage::Notification(note))) => {
-                if let Some(mail) = mail {
-                    mail.put(note.payload());
-                }
-            }
-            Some(Ok(_notice)) => {}
-            Some(Err(error)) => return error.into(),
-            None => return FeedError::Closed,
-        }
-    }
-}
-
-async fn within<T>(
-    longest: Duration,
-    asked: impl Future<Output = Result<T, tokio_postgres::Error>>,
-) -> Result<T, FeedError> {
-    match timeout(longest, asked).await {
-        Ok(answer) => Ok(answer?),
-        Err(_elapsed) => Err(FeedError::Late(longest)),
-    }
-}
-
-/// The one text that a query gives.
-async fn one(client: &Client, query: &str) -> Result<String, FeedError> {
-    let rows = within(ALL, client.query_typed(query, &[])).await?;
-    let first = rows.first().map(|row| row.try_get(0)).transpose()?;
-    Ok(first.unwrap_or_default())
+/// Time to the next comparison: states may depend on the date, and nothing tells of midnight.
+fn pause(longest: Duration, to_midnight: Duration) -> Duration {
+    longest.min(to_midnight + AFTER_MIDNIGHT)
 }
 
 /// Half of it and at most all, so that nodes that lost a database together do not come back together.
@@ -464,4 +300,24 @@ fn jittered(pause: Duration) -> Duration {
 fn random() -> u64 {
     use std::hash::{BuildHasher, Hasher, RandomState};
     RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn midnight_comes_before_a_later_comparison() {
+        let seconds = Duration::from_secs;
+        assert_eq!(pause(seconds(300), seconds(7)), seconds(8));
+        assert_eq!(pause(seconds(300), seconds(80_000)), seconds(300));
+    }
+
+    #[test]
+    fn pauses_differ_between_nodes_and_have_bounds() {
+        let whole = Duration::from_secs(8);
+        let pauses: HashSet<_> = (0..50).map(|_| jittered(whole)).collect();
+        assert!(pauses.len() > 10);
+        assert!(pauses.iter().all(|it| *it >= whole / 2 && *it <= whole));
+    }
 }

@@ -16,6 +16,7 @@ mod feed;
 mod known;
 mod load;
 mod mail;
+mod read;
 mod select;
 mod setup;
 mod tls;

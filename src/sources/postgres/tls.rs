@@ -96,10 +96,10 @@ fn add_file(store: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
 /// A TLS connection as the client library takes it.
 pub(super) struct Stream<S>(tokio_rustls::client::TlsStream<S>);
 
-/// The way to one server.
+/// The way to one server; without a connector or a name of the server there is none, which matters only if TLS is asked for.
 pub(super) struct Connect {
-    connector: TlsConnector,
-    name: ServerName<'static>,
+    connector: Option<TlsConnector>,
+    name: Option<ServerName<'static>>,
 }
 
 impl<S> MakeTlsConnect<S> for Tls
@@ -111,11 +111,11 @@ where
     type Error = io::Error;
 
     fn make_tls_connect(&mut self, domain: &str) -> io::Result<Connect> {
-        let Some(connector) = self.0.clone() else {
-            return Err(io::Error::other("TLS is not set up"));
-        };
-        let name = ServerName::try_from(domain.to_owned()).map_err(io::Error::other)?;
-        Ok(Connect { connector, name })
+        // Asked for before it is known whether TLS is wanted, for Unix sockets with an empty name too.
+        Ok(Connect {
+            connector: self.0.clone(),
+            name: ServerName::try_from(domain.to_owned()).ok(),
+        })
     }
 }
 
@@ -129,8 +129,10 @@ where
 
     fn connect(self, stream: S) -> Self::Future {
         Box::pin(async move {
-            let connected = self.connector.connect(self.name, stream).await;
-            connected.map(Stream)
+            let (Some(connector), Some(name)) = (self.connector, self.name) else {
+                return Err(io::Error::other("TLS needs a `host` with a name"));
+            };
+            connector.connect(name, stream).await.map(Stream)
         })
     }
 }

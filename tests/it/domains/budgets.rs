@@ -16,11 +16,10 @@ async fn beyond_the_budget_names_are_queued_and_nothing_fails() {
         (full && portico.metric("portico_domains_refused_total ") >= 2.0).then_some(())
     });
     let text = rig.reconcile();
-    assert_eq!(
-        text.matches("new certificate").count(),
-        3,
-        "two, and the sum: {text}"
-    );
+    let told = text
+        .lines()
+        .filter(|line| line.contains(".test: new certificate"));
+    assert_eq!(told.count(), 2, "{text}");
     assert_eq!(rig.orders(), 2);
     let all = rig.domains(None);
     let number = |key: &str| all[key].as_u64().unwrap();

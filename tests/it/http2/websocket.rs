@@ -362,3 +362,28 @@ async fn a_drain_keeps_a_tunnel_to_its_end() {
         .await;
     assert!(site.portico.wait_exit().success());
 }
+
+#[tokio::test]
+async fn d16_a_connection_has_so_many_tunnels_and_no_more() {
+    const MOST: u32 = 64;
+    let app = EchoApp::start();
+    let site = Site::before(&[&app.address()]).start();
+    let mut framer = Framer::open(&site.edge).await;
+    for number in 0..MOST {
+        open(&mut framer, 2 * number + 1, &websocket()).await;
+    }
+    let answer = framer.ask(2 * MOST + 1, &websocket()).await;
+    assert_eq!(answer.status(), 429, "{answer:?}");
+    assert_eq!(answer.header("x-edge-reason"), Some("too-many-tunnels"));
+    // Requests are no tunnels, other connections have tunnels of their own, and one that ends makes room.
+    let mut other = Framer::open(&site.edge).await;
+    open(&mut other, 1, &websocket()).await;
+    framer.write(Frames::new().reset(1, code::CANCEL)).await;
+    wait::until_async("one tunnel less", async || {
+        (site.portico.metric("portico_tunnels_open") < f64::from(MOST) + 0.5).then_some(())
+    })
+    .await;
+    open(&mut framer, 2 * MOST + 3, &websocket()).await;
+    let answer = framer.ask(2 * MOST + 5, &websocket()).await;
+    assert_eq!(answer.status(), 429, "full again");
+}

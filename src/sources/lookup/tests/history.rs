@@ -44,6 +44,8 @@ proptest! {
             let mut was_down = false;
             let mut forgotten: HashMap<u8, Instant> = HashMap::new();
             for step in steps {
+                // So that no two steps are at the same time.
+                sleep(Duration::from_millis(1)).await;
                 let now = Instant::now();
                 match step {
                     Step::Put(number, id) => {
