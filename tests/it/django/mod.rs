@@ -5,6 +5,7 @@ mod accounts;
 mod browser;
 mod headers;
 mod isolation;
+mod live;
 mod servers;
 mod stage;
 mod tutorials;
