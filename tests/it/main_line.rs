@@ -118,7 +118,7 @@ pub(crate) fn credentials(path: &Path, server: SocketAddr) {
 }
 
 /// Runs `portico cert …` as the renewal unit does: a process of its own beside the proxy.
-fn cert(portico: &Portico, verb: &[&str]) {
+pub(crate) fn cert(portico: &Portico, verb: &[&str]) {
     let file = portico.config_file().display().to_string();
     let mut args = vec!["cert"];
     args.extend_from_slice(verb);

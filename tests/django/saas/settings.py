@@ -8,6 +8,7 @@ SAAS_DB_PORT      its port
 SAAS_DB_NAME      the database (default: saas)
 SAAS_DB_USER      the role (default: postgres)
 SAAS_MAIL_DIR     where e-mails are written, one file each
+SAAS_OLD_NAME     1: the middleware by the name that older tutorials have
 SAAS_COOKIE_BASE  1: the mistake of many tutorials, a session cookie for all tenants
 """
 
@@ -73,6 +74,8 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "allauth.account.middleware.AccountMiddleware",
 ]
+if os.environ.get("SAAS_OLD_NAME"):
+    MIDDLEWARE[0] = "django_tenants.middleware.TenantMiddleware"
 ROOT_URLCONF = "saas.urls"
 PUBLIC_SCHEMA_URLCONF = "saas.urls_public"
 WSGI_APPLICATION = "saas.wsgi.application"

@@ -1,7 +1,8 @@
 //! No tenant reaches another one's data: notes, sessions, and requests that try to be someone else's.
 
 use super::browser::Browser;
-use super::{ACME, GLOBEX, before, env, understood};
+use super::stage::Stage;
+use super::{ACME, GLOBEX, env, understood};
 use crate::support::django::{App, Django};
 use crate::support::http::{Edge, Protocol};
 use crate::support::tls::Alpn;
@@ -174,22 +175,23 @@ async fn raw_spoofs(app: &App, edge: &Edge) {
     }
 }
 
-/// acme and globex on one gunicorn: their notes, also in the database, and their sessions.
+/// acme and globex on one gunicorn behind one wildcard certificate: their notes, also in the database, and their sessions.
 #[tokio::test]
 async fn tenants_are_isolated_in_the_app_and_in_the_database() {
     let django = Django::new();
     let app = django.gunicorn();
-    let site = before(&app).start();
-    notes_stay_apart(&site.edge).await;
+    let stage = Stage::set(&app, "source = \"pattern\"", |_| {}).await;
+    let edge = &stage.edge;
+    notes_stay_apart(edge).await;
     for tenant in ["acme", "globex"] {
         let rows = django.sql(&format!("SELECT DISTINCT text FROM {tenant}.notes_note"));
         assert_eq!(rows, format!("hello from {tenant}"));
     }
-    no_spoof_moves_a_request(&app, &site.edge).await;
+    no_spoof_moves_a_request(&app, edge).await;
 
     // Somebody who is known to acme takes the session along to globex.
-    super::accounts::sign_up_and_in(&django, &site.edge, ACME).await;
-    let mut browser = Browser::new(&site.edge, Protocol::Http2);
+    super::accounts::sign_up_and_in(&django, edge, ACME).await;
+    let mut browser = Browser::new(edge, Protocol::Http2);
     super::accounts::log_in(&mut browser, ACME).await;
     let cookies = browser.cookies_for(ACME).expect("a session");
     assert_eq!(browser.cookies_for(GLOBEX), None, "host-only cookies");
@@ -197,14 +199,14 @@ async fn tenants_are_isolated_in_the_app_and_in_the_database() {
         (ACME, super::accounts::EMAIL.into()),
         (GLOBEX, serde_json::Value::Null),
     ] {
-        let mut connection = site.edge.connect(Protocol::Http1, host).await;
+        let mut connection = edge.connect(Protocol::Http1, host).await;
         let request = connection
             .request("GET", "/env/")
             .header("cookie", &cookies);
         assert_eq!(understood(&request.send().await)["user"], user, "{host}");
     }
     assert_eq!(
-        env(&site.edge, Protocol::Http1, "example.test").await["tenant"],
+        env(edge, Protocol::Http1, "example.test").await["tenant"],
         "public"
     );
 }

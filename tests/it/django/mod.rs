@@ -5,7 +5,10 @@ mod accounts;
 mod browser;
 mod headers;
 mod isolation;
+mod live;
 mod servers;
+mod stage;
+mod tutorials;
 
 use crate::support::django::{App, Django};
 use crate::support::http::{Answer, Edge, Protocol};

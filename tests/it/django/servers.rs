@@ -1,6 +1,6 @@
 //! The same requests with other servers and with the older package.
 
-use super::{before, request_set};
+use super::{before, isolation, request_set};
 use crate::support::django::{Django, Package};
 
 #[tokio::test]
@@ -13,11 +13,17 @@ async fn django_tenants_on_uvicorn() {
 
 #[tokio::test]
 async fn django_tenants_on_apache_with_the_tutorials_vhost() {
-    let django = Django::new();
+    // With the middleware's name of the tutorials too, which is an alias today.
+    let django = Django::new().env("SAAS_OLD_NAME", "1");
     let app = django.apache();
     let site = before(&app).start();
     request_set(&django, &app, &site.edge).await;
     assert!(app.requests("/accounts/confirm-email/") > 1);
+    drop((site, app));
+
+    let app = django.apache_with(&["WSGIChunkedRequest On"]);
+    let site = before(&app).start();
+    isolation::no_spoof_moves_a_request(&app, &site.edge).await;
 }
 
 #[tokio::test]

@@ -41,8 +41,8 @@ pub(crate) struct Django {
 
 /// A running server of the site.
 pub(crate) struct App {
-    name: &'static str,
     address: String,
+    takes_chunks: bool,
     child: Child,
     folder: TempDir,
 }
@@ -62,7 +62,11 @@ impl Django {
         let key = (sources(), postgres::program("postgres"));
         let make = |folder: &Path| Self::prepare(package, &folder.join("data"));
         prepared::folder(name, &key, make, |folder| {
-            let postgres = Postgres::with().tcp().data(&folder.join("data")).start();
+            let postgres = Postgres::with()
+                .tcp()
+                .set("track_commit_timestamp", "on")
+                .data(&folder.join("data"))
+                .start();
             Self::before(postgres, package)
         })
     }
@@ -177,22 +181,29 @@ impl Django {
 
     /// Apache with mod_wsgi, with the virtual host of the tutorials less its lines about TLS.
     pub(crate) fn apache(&self) -> App {
+        App {
+            takes_chunks: false,
+            ..self.apache_with(&[])
+        }
+    }
+
+    /// The same with further directives.
+    pub(crate) fn apache_with(&self, directives: &[&str]) -> App {
         let address = port::local(port::free());
-        let command = self.command_of(apache::command());
-        self.serve(
-            "apache2",
-            command,
-            address.to_string(),
-            |command, _, folder| {
-                let file = apache::configure(folder, address, &program::venv("python"), &root());
-                command.arg("-f").arg(file);
-            },
-        )
+        let mut command = self.command_of(apache::command());
+        for directive in directives {
+            command.arg("-c").arg(directive);
+        }
+        let address_text = address.to_string();
+        self.serve("apache2", command, address_text, |command, _, folder| {
+            let file = apache::configure(folder, address, &program::venv("python"), &root());
+            command.arg("-f").arg(file);
+        })
     }
 
     fn serve(
         &self,
-        name: &'static str,
+        name: &str,
         mut command: Command,
         mut address: String,
         last: impl FnOnce(&mut Command, &str, &Path),
@@ -207,8 +218,8 @@ impl Django {
             .farewell(Signal::TERM)
             .ready(|| healthy(&address));
         App {
-            name,
             address,
+            takes_chunks: true,
             child,
             folder,
         }
@@ -252,7 +263,7 @@ impl App {
 
     /// Whether it takes a body without a length. Apache's mod_wsgi does only after `WSGIChunkedRequest On`.
     pub(crate) fn takes_chunks(&self) -> bool {
-        self.name != "apache2"
+        self.takes_chunks
     }
 
     /// What it has logged.
