@@ -202,17 +202,14 @@ pub fn start(options: Options) -> Result<Running, StartError> {
         };
         threads.push(worker::start(shared.clone(), own)?);
     }
+    let counters = domains.as_ref().map(on_demand::Start::counters);
     let status = Status::new(
         &config,
         workers,
         &bound,
         metrics,
         Arc::clone(&current),
-        (
-            Arc::clone(&live),
-            faults,
-            domains.as_ref().map(on_demand::Start::counters),
-        ),
+        (Arc::clone(&live), faults, counters),
         Arc::clone(&access_log),
     );
     if let Some(domains) = domains {
