@@ -197,7 +197,7 @@ async fn hosts_of_nobody_lead_to_no_query_and_no_request() {
     let statements = || postgres.log().matches("LOG:  ").count();
     let before = wait::until("the start's statements", || {
         let first = statements();
-        std::thread::sleep(std::time::Duration::from_millis(200));
+        std::thread::sleep(Duration::from_millis(200));
         (statements() == first).then_some(first)
     });
     let seen = origin.requests().len();
