@@ -7,6 +7,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// Mode of a file that only its owner reads: account keys, pending keys.
 pub const PRIVATE: u32 = 0o600;
@@ -25,13 +26,22 @@ pub const PRIVATE_DIR: u32 = 0o700;
 /// What the file system says; the old content is untouched then.
 pub fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let (folder, name) = split(path)?;
-    let aside = folder.join(format!(".{name}.{}.new", std::process::id()));
+    let aside = folder.join(format!(".{name}.{}-{}.new", std::process::id(), thread()));
     let written = write_aside(&aside, content, mode).and_then(|()| fs::rename(&aside, path));
     if let Err(error) = written {
         discard(&aside);
         return Err(error);
     }
     sync_dir(folder)
+}
+
+/// The number of this thread: two threads that replace a file at the same time must not write into one another's.
+fn thread() -> u32 {
+    static THREADS: AtomicU32 = AtomicU32::new(0);
+    thread_local! {
+        static NUMBER: u32 = THREADS.fetch_add(1, Relaxed);
+    }
+    NUMBER.with(|number| *number)
 }
 
 fn write_aside(aside: &Path, content: &[u8], mode: u32) -> io::Result<()> {
@@ -159,5 +169,28 @@ fn split(path: &Path) -> io::Result<(&Path, &str)> {
             io::ErrorKind::InvalidInput,
             "not the path of a file",
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_that_replace_one_file_do_not_meet() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("heartbeat");
+        std::thread::scope(|scope| {
+            for content in [b"one", b"two", b"six"] {
+                let file = &file;
+                scope.spawn(move || {
+                    for _ in 0..100 {
+                        write(file, content, PUBLIC).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read(&file).unwrap().len(), 3);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

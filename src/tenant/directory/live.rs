@@ -201,6 +201,8 @@ pub fn add(table: &mut Table, host: &Host, tenant: &Tenant) -> Result<Place, Tab
     let same = known.filter(|place| table.tenant_at(*place).as_ref() == Some(tenant));
     let place = match same {
         Some(place) => place,
+        // Before the tenant is there: one without a host would be counted.
+        None if table.contains(host) => return Err(TableError::TwoTenants),
         None => table.add_tenant(tenant)?,
     };
     table.add_host(host, place)?;
