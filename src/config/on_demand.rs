@@ -152,7 +152,7 @@ impl OnDemand {
             "cache",
             &mut self.cache,
             16..=1_000_000,
-            "Most certificates in memory, some 10 KiB each; the others are read at a handshake",
+            "Most certificates in memory; the others are read at a handshake",
         );
         section.duration(
             "keep_gone",

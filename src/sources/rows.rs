@@ -91,24 +91,10 @@ impl<'de> Visitor<'de> for Reading<'_> {
 }
 
 fn set(row: &mut Row, bases: &[Host], column: &str, value: &Value) -> Result<(), RowError> {
-    match value {
-        Value::Null if Row::knows(column) => Ok(()),
-        Value::Null => Err(RowError::Column(column.to_owned())),
-        Value::String(text) if matches!(column, "host" | "hosts") => hosts(row, bases, text),
-        Value::String(text) => put(row, column, text),
-        Value::Array(list) => list
-            .iter()
-            .try_for_each(|item| set(row, bases, column, item)),
-        Value::Object(headers) if column == "headers" => {
-            headers.iter().try_for_each(|(name, value)| {
-                let value = value.as_str().unwrap_or_default();
-                put(row, "header", &format!("{name}: {value}"))
-            })
-        }
-        Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
-            put(row, column, &value.to_string())
-        }
-    }
+    row.set_json(column, value, &mut |row, column, text| match column {
+        "host" | "hosts" => hosts(row, bases, text),
+        _ => put(row, column, text),
+    })
 }
 
 fn hosts(row: &mut Row, bases: &[Host], text: &str) -> Result<(), RowError> {

@@ -190,7 +190,8 @@ fn header(value: &str) -> Result<(HeaderName, HeaderValue), Flaw> {
     Ok((name, text))
 }
 
-fn flag(value: &str) -> Result<bool, Flaw> {
+/// A yes or no, as databases and people write it.
+pub(super) fn flag(value: &str) -> Result<bool, Flaw> {
     match value.to_ascii_lowercase().as_str() {
         "true" | "t" | "1" | "yes" => Ok(true),
         "false" | "f" | "0" | "no" => Ok(false),

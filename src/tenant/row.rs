@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::attributes::Attributes;
+use super::attributes::{Attributes, flag};
 use super::id::{Name, State, Tenant};
 use crate::host::Host;
 
@@ -99,10 +99,7 @@ impl Row {
             }
             "state" => self.state = Some(State::parse(value).ok_or(NO_STATE)?),
             "primary" => self.primary = Some(host(value)?),
-            "is_primary" => {
-                let lower = value.to_ascii_lowercase();
-                self.is_primary = matches!(lower.as_str(), "true" | "t" | "1" | "yes");
-            }
+            "is_primary" => self.is_primary = flag(value)?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -223,6 +220,7 @@ mod tests {
             ("state", "asleep"),
             ("primary", "*"),
             ("rate", "many"),
+            ("is_primary", "perhaps"),
         ] {
             assert!(row.set(column, value).is_err(), "{column} {value}");
         }
