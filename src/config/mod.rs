@@ -16,7 +16,10 @@ mod http;
 mod limits;
 mod listen;
 mod log;
+mod metering;
 mod pages;
+mod plan;
+mod pool;
 mod problem;
 mod reader;
 mod reference;
@@ -44,7 +47,10 @@ pub use self::http::{Hsts, Http};
 pub use self::limits::Limits;
 pub use self::listen::{AdminAddress, Listen};
 pub use self::log::{AccessLog, Log, LogFormat};
+pub use self::metering::{Metrics, Usage};
 pub use self::pages::Pages;
+pub use self::plan::{Plan, Plans};
+pub use self::pool::{APP, Canary, Pools};
 pub use self::problem::{Problem, Problems};
 pub use self::reference::{KeyDefault, Row};
 pub use self::secret::{CredentialSource, Credentials, Secret, SecretError};
@@ -77,8 +83,16 @@ pub struct Config {
     pub client_auth: Vec<ClientAuth>,
     /// How a host becomes a tenant.
     pub tenants: Tenants,
+    /// What every tenant may use, where its row and plan do not say.
+    pub tenant_limits: Plan,
+    /// What tenants of a plan may use, by the plan's name. Default: none.
+    pub plans: Plans,
     /// Where requests go.
     pub upstream: Upstream,
+    /// Further groups of app servers, by name. Default: none.
+    pub pools: Pools,
+    /// Tenants that another pool serves.
+    pub canary: Canary,
     /// What is done to requests and responses.
     pub http: Http,
     /// What the edge's own answers look like.
@@ -89,6 +103,10 @@ pub struct Config {
     pub limits: Limits,
     /// Logs.
     pub log: Log,
+    /// What metrics tell apart.
+    pub metrics: Metrics,
+    /// The record of what each tenant has used.
+    pub usage: Usage,
     /// Workers and shutdown.
     pub server: Server,
 }

@@ -7,6 +7,7 @@ use http::StatusCode;
 use thiserror::Error;
 
 use crate::host::HostError;
+use crate::units::Rate;
 use crate::upstream::SendError;
 use crate::upstream::connect::ConnectError;
 
@@ -76,6 +77,21 @@ pub enum RequestError {
     /// A trusted proxy names a client whom `[access]` does not let in.
     #[error("this client is not let in")]
     Forbidden,
+    /// The tenant does not let clients of this network in.
+    #[error("the tenant does not let this client in")]
+    NetworkDenied,
+    /// The client's address has sent more than its rate with this tenant.
+    #[error("this address sends too many requests to the tenant")]
+    AddressRate(Limited),
+    /// The tenant's clients together have sent more than its rate.
+    #[error("the tenant gets too many requests")]
+    TenantRate(Limited),
+    /// As many requests of the tenant are under way as may be.
+    #[error("too many requests of the tenant are under way")]
+    TenantConcurrency,
+    /// The row or plan of the tenant leads to no pool that is known.
+    #[error("the tenant's pool is not known")]
+    UnknownPool,
     /// Memory runs short.
     #[error("the edge is overloaded")]
     Overloaded,
@@ -91,6 +107,15 @@ pub enum RequestError {
     /// The app switched protocols though nobody had asked, or to another one.
     #[error("the app switched protocols unasked")]
     BadUpgrade,
+}
+
+/// A rate that is spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limited {
+    /// The rate.
+    pub rate: Rate,
+    /// Seconds until there is a request again, at least 1.
+    pub wait: u32,
 }
 
 /// Who has to do something about an error.
@@ -121,7 +146,11 @@ impl RequestError {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyStalled => StatusCode::REQUEST_TIMEOUT,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
-            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::NetworkDenied => StatusCode::FORBIDDEN,
+            Self::AddressRate(_) | Self::TenantRate(_) | Self::TenantConcurrency => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
+            Self::UnknownPool => StatusCode::SERVICE_UNAVAILABLE,
             Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::DirectoryDown => StatusCode::SERVICE_UNAVAILABLE,
             Self::UnknownTenant => StatusCode::NOT_FOUND,
@@ -137,7 +166,9 @@ impl RequestError {
                         StatusCode::BAD_GATEWAY
                     }
                 },
-                SendError::QueueFull | SendError::QueueTimeout => StatusCode::SERVICE_UNAVAILABLE,
+                SendError::QueueFull | SendError::QueueTimeout | SendError::ShareSpent => {
+                    StatusCode::SERVICE_UNAVAILABLE
+                }
                 SendError::Exchange { .. } | SendError::TooManyInterim { .. } => {
                     StatusCode::BAD_GATEWAY
                 }
@@ -169,6 +200,11 @@ impl RequestError {
             Self::BodyStalled => "body-stalled",
             Self::Misdirected => "misdirected",
             Self::Forbidden => "forbidden",
+            Self::NetworkDenied => "network-denied",
+            Self::AddressRate(_) => "address-rate",
+            Self::TenantRate(_) => "tenant-rate",
+            Self::TenantConcurrency => "tenant-concurrency",
+            Self::UnknownPool => "unknown-pool",
             Self::Overloaded => "overloaded",
             Self::DirectoryDown => "directory-down",
             Self::UnknownTenant => "unknown-tenant",
@@ -184,6 +220,7 @@ impl RequestError {
                     ConnectError::Tls(_) => "upstream-tls",
                     ConnectError::Http(_) => "upstream-exchange",
                 },
+                SendError::ShareSpent => "tenant-share",
                 SendError::QueueFull => "upstream-queue-full",
                 SendError::QueueTimeout => "upstream-queue-timeout",
                 SendError::ConnectTimeout { .. } => "upstream-connect-timeout",
@@ -215,13 +252,22 @@ impl RequestError {
             | Self::BodyStalled
             | Self::Misdirected
             | Self::Forbidden
+            | Self::NetworkDenied
+            | Self::AddressRate(_)
+            | Self::TenantRate(_)
+            | Self::TenantConcurrency
+            | Self::Upstream(SendError::ShareSpent)
             | Self::Overloaded
             | Self::UnknownTenant
             | Self::Suspended
             | Self::Pending
             | Self::Maintenance
             | Self::Deleted => Fault::Client,
-            Self::Loop | Self::Upstream(_) | Self::BadUpgrade | Self::DirectoryDown => Fault::App,
+            Self::Loop
+            | Self::Upstream(_)
+            | Self::BadUpgrade
+            | Self::DirectoryDown
+            | Self::UnknownPool => Fault::App,
         }
     }
 
@@ -246,6 +292,11 @@ impl RequestError {
             | Self::Method => true,
             Self::Misdirected
             | Self::Forbidden
+            | Self::NetworkDenied
+            | Self::AddressRate(_)
+            | Self::TenantRate(_)
+            | Self::TenantConcurrency
+            | Self::UnknownPool
             | Self::UnknownTenant
             | Self::DirectoryDown
             | Self::Suspended
@@ -270,8 +321,12 @@ impl RequestError {
                     ..
                 }
                 | SendError::QueueFull
-                | SendError::QueueTimeout,
+                | SendError::QueueTimeout
+                | SendError::ShareSpent,
             ) => Some(5),
+            Self::AddressRate(limited) | Self::TenantRate(limited) => Some(limited.wait),
+            Self::TenantConcurrency => Some(1),
+            Self::UnknownPool => Some(60),
             Self::Overloaded => Some(10),
             Self::Maintenance => Some(60),
             _ => None,
@@ -279,8 +334,21 @@ impl RequestError {
     }
 }
 
+impl Limited {
+    /// `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10) of the policy `name`.
+    #[must_use]
+    pub fn headers(self, name: &str) -> [String; 2] {
+        let Rate { count, per } = self.rate;
+        [
+            format!("\"{name}\";q={count};w={}", per.as_secs()),
+            format!("\"{name}\";r=0;t={}", self.wait),
+        ]
+    }
+}
+
 /// Every label, for metrics with a fixed set of them.
 pub const LABELS: &[&str] = &[
+    "address-rate",
     "ambiguous-host",
     "bad-framing",
     "bad-head",
@@ -299,11 +367,16 @@ pub const LABELS: &[&str] = &[
     "maintenance",
     "method",
     "misdirected",
+    "network-denied",
     "overloaded",
     "pending",
     "suspended",
     "target-too-long",
+    "tenant-concurrency",
+    "tenant-rate",
+    "tenant-share",
     "unknown-coding",
+    "unknown-pool",
     "unknown-protocol",
     "unknown-tenant",
     "upstream-bad-upgrade",

@@ -42,9 +42,16 @@ fn error_type(error: &RequestError) -> &'static str {
         | RequestError::BodyStalled
         | RequestError::Misdirected => "http_request_error",
         RequestError::UnknownTenant | RequestError::Deleted => "destination_not_found",
-        RequestError::Suspended | RequestError::Forbidden => "http_request_denied",
+        RequestError::Suspended
+        | RequestError::Forbidden
+        | RequestError::NetworkDenied
+        | RequestError::AddressRate(_)
+        | RequestError::TenantRate(_)
+        | RequestError::TenantConcurrency => "http_request_denied",
         RequestError::Overloaded | RequestError::DirectoryDown => "proxy_internal_error",
-        RequestError::Pending | RequestError::Maintenance => "destination_unavailable",
+        RequestError::Pending | RequestError::Maintenance | RequestError::UnknownPool => {
+            "destination_unavailable"
+        }
         RequestError::Loop => "proxy_loop_detected",
         RequestError::BadUpgrade => "http_upgrade_failed",
         RequestError::Upstream(error) => match error {
@@ -59,7 +66,9 @@ fn error_type(error: &RequestError) -> &'static str {
                 ConnectError::Http(_) => "http_protocol_error",
             },
             SendError::ConnectTimeout { .. } => "connection_timeout",
-            SendError::QueueFull | SendError::QueueTimeout => "connection_limit_reached",
+            SendError::QueueFull | SendError::QueueTimeout | SendError::ShareSpent => {
+                "connection_limit_reached"
+            }
             SendError::ResponseTimeout { .. } => "http_response_timeout",
             SendError::TooManyInterim { .. } => "http_protocol_error",
             SendError::Exchange { source, .. } => exchange(source),

@@ -1,7 +1,7 @@
 //! Answers that the edge makes itself.
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
 use super::body::ResponseBody;
 use super::error::{Fault, RequestError};
@@ -14,6 +14,8 @@ use crate::pages::format::Format;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Protocol;
 
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const X_EDGE_REASON: HeaderName = HeaderName::from_static("x-edge-reason");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
@@ -95,6 +97,7 @@ pub fn error(
     if let Some(seconds) = error.retry_after() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
+    tell_limit(error, headers);
     if matches!(error, RequestError::Method) {
         headers.insert(
             header::ALLOW,
@@ -106,6 +109,21 @@ pub fn error(
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// What a client that sends too much is told of the rate.
+fn tell_limit(error: &RequestError, headers: &mut HeaderMap) {
+    let (limited, policy) = match error {
+        RequestError::AddressRate(limited) => (limited, "address"),
+        RequestError::TenantRate(limited) => (limited, "tenant"),
+        _ => return,
+    };
+    let values = limited.headers(policy);
+    for (name, value) in [RATELIMIT_POLICY, RATELIMIT].into_iter().zip(values) {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
+    }
 }
 
 /// 308 to `location` (RFC 9110 §15.4.9: method and body are kept).

@@ -74,6 +74,7 @@ impl Running {
             }
             tokio::select! {
                 _ = watch.tick() => {
+                    self.shared.accounts.sweep();
                     if let Some(ok) = self.reload.watch() {
                         self.status.note_tenants(ok);
                     }
@@ -97,6 +98,9 @@ impl Running {
         let outcome = self.reload.run();
         if let Err(error) = self.access_log.reopen() {
             tracing::error!(%error, "cannot open the access log again; the old file is written on");
+        }
+        if let Err(error) = self.usage.reopen() {
+            tracing::error!(%error, "cannot open the record of usage again; the old file is written on");
         }
         self.status.note_reload(&outcome);
         match outcome {
@@ -146,6 +150,9 @@ impl Running {
             if worker.join().is_err() {
                 tracing::error!("a worker ended in a panic");
             }
+        }
+        if !self.usage.close(LAST_LINES) {
+            tracing::warn!("the last of the usage could not be written in time");
         }
         drop((self.status, self.reload));
         if let Some(log) = Arc::into_inner(self.access_log)

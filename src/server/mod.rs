@@ -33,6 +33,7 @@ use self::status::Status;
 use self::worker::{Own, REFUSED, Shared, Socket};
 use crate::cert::lineage::Lineage;
 use crate::cert::live::{Live, Table};
+use crate::clock::UnixTime;
 use crate::config::{AccessLog as AccessLogSetting, Config};
 use crate::net::access::Networks;
 use crate::net::listener::{self, ListenError};
@@ -43,6 +44,7 @@ use crate::snapshot::{BuildError, Current, Snapshot};
 use crate::sources::{SourceError, Sources};
 use crate::telemetry::access::{AccessLog, AccessSink};
 use crate::telemetry::metrics::{Labels, Metrics};
+use crate::telemetry::tenants::{self, Collector};
 use crate::tls::policy::{Policies, PolicyError};
 use crate::upstream::Registry;
 
@@ -69,6 +71,9 @@ pub enum StartError {
         "cannot open the access log: {0}\n  hint: the directory must exist and be writable for this user; see `log.access`"
     )]
     AccessLog(#[source] io::Error),
+    /// The record of usage.
+    #[error(transparent)]
+    Usage(#[from] tenants::StartError),
     /// TLS.
     #[error(transparent)]
     Tls(#[from] PolicyError),
@@ -122,6 +127,7 @@ pub struct Running {
     workers: Vec<JoinHandle<()>>,
     pulses: Vec<Arc<AtomicU64>>,
     access_log: Arc<AccessLog>,
+    usage: Arc<Collector>,
     admin: Option<admin::AdminListener>,
     status: Arc<Status>,
     reload: Reload,
@@ -164,19 +170,17 @@ pub fn start(options: Options) -> Result<Running, StartError> {
     let current = Arc::new(Current::new(snapshot));
     let faults = Arc::new(Faults::default());
     let certs = certs.begin(&config, &live, &faults);
-    let access_log =
-        Arc::new(AccessLog::start(sink(&config.log.access)).map_err(StartError::AccessLog)?);
+    let (access_log, usage) = records(&config, &instance)?;
     let admin = admin::AdminListener::bind(&config.listen.admin)?;
     let mut bound = Bound::new(&config, workers)?;
-    let permits = Permits::new(
-        most_connections(&config),
-        config.limits.connections_per_address,
-    );
+    let most = most_connections(&config);
+    let permits = Permits::new(most, config.limits.connections_per_address);
     let shared = Shared {
         current: Arc::clone(&current),
         live: Arc::clone(&live),
         permits: Arc::clone(&permits),
         pressure: Pressure::default(),
+        accounts: Arc::default(),
         proxy_protocol: Arc::new(Networks::new(&config.listen.proxy_protocol)),
         drain: CancellationToken::new(),
         stop: CancellationToken::new(),
@@ -198,6 +202,7 @@ pub fn start(options: Options) -> Result<Running, StartError> {
             sockets: bound.take(index),
             log: access_log.writer(),
             metrics,
+            used: usage.writer(),
             seed: random(),
             pulse,
         };
@@ -210,7 +215,7 @@ pub fn start(options: Options) -> Result<Running, StartError> {
         metrics,
         Arc::clone(&current),
         (Arc::clone(&live), faults),
-        Arc::clone(&access_log),
+        (Arc::clone(&access_log), Arc::clone(&usage)),
     );
     let built = Built {
         config,
@@ -224,6 +229,7 @@ pub fn start(options: Options) -> Result<Running, StartError> {
         workers: threads,
         pulses,
         access_log,
+        usage,
         admin,
         status: Arc::new(status),
         reload,
@@ -305,6 +311,22 @@ fn sink(setting: &AccessLogSetting) -> AccessSink {
         AccessLogSetting::Stdout => AccessSink::Stdout,
         AccessLogSetting::File(path) => AccessSink::File(path.clone()),
     }
+}
+
+/// What is written down of requests. The instance is that of `Via` and when the process started, so that no two runs of
+/// the record of usage share one.
+fn records(
+    config: &Config,
+    instance: &str,
+) -> Result<(Arc<AccessLog>, Arc<Collector>), StartError> {
+    let access_log = AccessLog::start(sink(&config.log.access)).map_err(StartError::AccessLog)?;
+    let usage = Collector::start(tenants::Setting {
+        top: config.metrics.tenants,
+        file: config.usage.file.clone(),
+        interval: config.usage.interval,
+        instance: format!("{instance}-{}", UnixTime::now().0),
+    })?;
+    Ok((Arc::new(access_log), Arc::new(usage)))
 }
 
 /// The cores that this process may use.

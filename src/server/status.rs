@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::snapshot::Current;
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::metrics::{CertificateFacts, Facts, Metrics};
+use crate::telemetry::tenants::Collector;
 
 /// Everything there is to tell.
 #[derive(Debug)]
@@ -29,6 +30,7 @@ pub struct Status {
     faults: Arc<Faults>,
     renewals: Renewals,
     access_log: Arc<AccessLog>,
+    usage: Arc<Collector>,
     started: UnixTime,
     workers: usize,
     https: Vec<SocketAddr>,
@@ -51,7 +53,7 @@ impl Status {
         metrics: Metrics,
         current: Arc<Current>,
         (live, faults): (Arc<Live>, Arc<Faults>),
-        access_log: Arc<AccessLog>,
+        (access_log, usage): (Arc<AccessLog>, Arc<Collector>),
     ) -> Self {
         Self {
             metrics,
@@ -60,6 +62,7 @@ impl Status {
             faults,
             renewals: Renewals::new(config),
             access_log,
+            usage,
             started: UnixTime::now(),
             workers,
             https: bound.https.clone(),
@@ -266,6 +269,8 @@ impl AdminSource for Status {
                 certificates: &certificates,
                 engine: &look.engine,
                 upstream: &upstream,
+                used: &self.usage.rows(),
+                used_lost: self.usage.lost(),
             },
         );
         // Prometheus' text format ends with a line feed.

@@ -49,6 +49,7 @@ mod slow;
 mod spoof;
 mod support;
 mod systemd;
+mod tenants;
 mod tls;
 mod upstreams;
 mod websocket;
