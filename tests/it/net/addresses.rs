@@ -91,8 +91,7 @@ async fn an_address_that_is_not_let_in_gets_no_connection() {
             );
             // A reload is enough.
             site.portico.rewrite_config(|text| text.replace(line, ""));
-            site.portico.sighup();
-            site.portico.wait_log("configuration reloaded");
+            site.portico.reload();
             assert!(look(&site));
         }
     }

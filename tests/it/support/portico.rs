@@ -196,6 +196,14 @@ impl Portico {
         self.child.wait_log(text);
     }
 
+    /// Has the configuration read again, and waits until it is in effect. Whatever was said of earlier reloads does not count.
+    pub(crate) fn reload(&mut self) {
+        let said = |portico: &Self| portico.stderr().matches("configuration reloaded").count();
+        let before = said(self);
+        self.sighup();
+        super::wait::until("the reload", || (said(self) > before).then_some(()));
+    }
+
     /// Everything written to standard error so far.
     pub(crate) fn stderr(&self) -> String {
         self.child.stderr()

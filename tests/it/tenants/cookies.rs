@@ -42,8 +42,7 @@ async fn cookie_domain_stripped() {
             let line = text[at..].lines().next().unwrap();
             text.replace(line, &format!("cookie_scope = {scope:?}"))
         });
-        site.portico.sighup();
-        site.portico.wait_log("configuration reloaded");
+        site.portico.reload();
         let answer = site.edge.get(Protocol::Http1, host, "/login").await;
         let expected = if shared { wide } else { narrow };
         assert_eq!(cookies(&answer), expected, "{scope}");

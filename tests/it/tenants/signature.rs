@@ -262,8 +262,7 @@ async fn keys_are_changed_by_a_reload_without_a_request_refused() {
     };
     assert_eq!(kid(&site).await, "kid=k1");
     fs::write(&keys.path, format!("k2 = {new}\nk1 = {old}\n")).unwrap();
-    site.portico.sighup();
-    site.portico.wait_log("configuration reloaded");
+    site.portico.reload();
     assert_eq!(kid(&site).await, "kid=k2");
     // A file that others may read is no secret: what works stays.
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);

@@ -136,8 +136,7 @@ async fn suspended_402() {
                 &format!("[tenants.suspended]\nstatus = \"{status}\"\n"),
             )
         });
-        site.portico.sighup();
-        site.portico.wait_log("configuration reloaded");
+        site.portico.reload();
         let answer = get(&site, Protocol::Http2, "late.example.test", &[]).await;
         assert_eq!(answer.status.as_u16(), status);
         assert!(answer.text().contains("This site is suspended"));
@@ -231,15 +230,13 @@ async fn maintenance_503_bypass() {
             "[tenants.maintenance]\nall = true\n",
         )
     });
-    site.portico.sighup();
-    site.portico.wait_log("configuration reloaded");
+    site.portico.reload();
     check(&site, acme, &foreign).await;
     let suspended = get(&site, Protocol::Http1, "late.example.test", &[]).await;
     assert_eq!(suspended.status, 402, "what is worse is said first");
     site.portico
         .rewrite_config(|text| text.replace("all = true\n", ""));
-    site.portico.sighup();
-    site.portico.wait_log("configuration reloaded");
+    site.portico.reload();
     assert_eq!(get(&site, Protocol::Http1, acme, &[]).await.status, 200);
     assert!(!site.portico.stderr().contains(&key));
 }

@@ -186,8 +186,7 @@ async fn v38_a_ticket_from_before_a_policy_is_none_under_it() {
     site.portico.rewrite_config(|text| {
         format!("{text}\n[[client_auth]]\nhosts = [{INNER:?}]\nca_file = {path:?}\n")
     });
-    site.portico.sighup();
-    site.portico.wait_log("configuration reloaded");
+    site.portico.reload();
     for config in clients {
         // With the name of the ticket itself: only the policy's own key can refuse it.
         assert_eq!(ask(&site, INNER, config).await, (HandshakeKind::Full, 200));
@@ -223,8 +222,7 @@ async fn a_reload_takes_another_ca_and_old_connections_are_sent_away() {
     assert_eq!(old.request("GET", "/").send().await.status, 200);
     // Another CA holds at once, for connections that are open too; the other policy is left alone.
     std::fs::write(&path, lab.vault.pem()).unwrap();
-    lab.site.portico.sighup();
-    lab.site.portico.wait_log("configuration reloaded");
+    lab.site.portico.reload();
     assert_eq!(old.request("GET", "/").send().await.status, 421);
     assert_eq!(kept.request("GET", "/").send().await.status, 200);
     for (leaf, expected) in [(&mine, None), (&foreign, Some(200))] {

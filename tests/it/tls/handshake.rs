@@ -124,8 +124,7 @@ async fn a_client_without_sni_can_be_refused() {
     // A reload is enough to change it.
     site.portico
         .rewrite_config(|text| text.replace("require_sni = true", "require_sni = false"));
-    site.portico.sighup();
-    site.portico.wait_log("configuration reloaded");
+    site.portico.reload();
     let config = nameless(&site);
     assert!(shake(&site, "example.test", config).await.is_ok());
 }

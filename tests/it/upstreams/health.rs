@@ -53,8 +53,7 @@ async fn upstream_probes_take_a_server_out_and_bring_it_back() {
         assert_eq!(connection.request("GET", "/").send().await.text(), "steady");
     }
     // A reload forgets nothing: the new configuration finds the server down.
-    site.portico.sighup();
-    site.portico.wait_log("configuration reloaded");
+    site.portico.reload();
     assert_eq!(state_of(&site, shaky.address())["state"], "down");
     assert_eq!(connection.request("GET", "/").send().await.text(), "steady");
     let down = "portico_upstream_server_state{server=\"http://";
