@@ -13,7 +13,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use thiserror::Error;
 
 use super::exchange::Exchange;
@@ -25,7 +24,7 @@ use crate::net::conn::Activity;
 use crate::net::deadline::{Deadline, TICK, Ticks, Timers};
 use crate::tenant::Tenant;
 use crate::tenant::naming::Naming;
-use crate::upstream::Lease;
+use crate::upstream::{AnswerBody, Lease};
 
 /// Why a body ended early.
 #[derive(Debug, Error)]
@@ -315,7 +314,7 @@ pub enum ResponseBody {
 /// An answer that streams from the app.
 #[derive(Debug)]
 pub struct Download {
-    inner: Incoming,
+    inner: AnswerBody,
     exchange: Box<Exchange>,
     lease: Option<Lease<RequestBody>>,
     upload: Option<Rc<Upload>>,
@@ -338,7 +337,7 @@ impl ResponseBody {
     /// deadline, disarmed.
     #[must_use]
     pub fn upstream(
-        inner: Incoming,
+        inner: AnswerBody,
         exchange: Box<Exchange>,
         lease: Lease<RequestBody>,
         upload: Option<Rc<Upload>>,
