@@ -12,7 +12,7 @@
 //! | 6 | [`server`] | assembly: workers, reload, drain, admin, systemd |
 //! | 5 | [`proxy`] | the one request path and its protocol adapters |
 //! | 4 | [`snapshot`] | immutable runtime state built from the configuration |
-//! | 3 | [`tls`], [`acme`], [`upstream`], [`sources`] | handshakes; certificates from a CA; app servers; where tenants come from |
+//! | 3 | [`tls`], [`acme`], [`policy`], [`upstream`], [`sources`] | handshakes; certificates from a CA; what a tenant may use; app servers; where tenants come from |
 //! | 2 | [`net`], [`cert`], [`tenant`], [`pages`] | sockets and limits; certificates at rest and in use; host → tenant; error pages |
 //! | 1 | [`config`] | what the operator wants, as checked values |
 //! | 0 | [`host`], [`header_name`], [`clock`], [`units`], [`telemetry`] | names, time, sizes, logs and metrics |
@@ -47,6 +47,7 @@ pub mod header_name;
 pub mod host;
 pub mod net;
 pub mod pages;
+pub mod policy;
 pub mod proxy;
 pub mod server;
 pub mod snapshot;

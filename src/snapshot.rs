@@ -9,11 +9,12 @@ use arc_swap::ArcSwap;
 use http::HeaderValue;
 use thiserror::Error;
 
-use crate::config::{Apex, Config, CookieScope, Hsts, Limits, Www};
+use crate::config::{APP, Apex, Config, CookieScope, Hsts, Limits, Www};
 use crate::host::Host;
 use crate::net::access::{Access, Networks};
 use crate::net::conn::ClientWaits;
 use crate::pages::set::{Pages, PagesError};
+use crate::policy::terms::Policy;
 use crate::tenant::TenantId;
 use crate::tenant::directory::Directory;
 use crate::tenant::naming::Naming;
@@ -22,7 +23,7 @@ use crate::tenant::signature::{KeyError, Signer};
 use crate::tenant::states::{BypassKey, States};
 use crate::tls::policy::Policies;
 use crate::upstream::Registry;
-use crate::upstream::spec::{APP, Spec};
+use crate::upstream::spec::Spec;
 use crate::upstream::tls::TlsSetupError;
 
 /// Why a configuration cannot be put into effect.
@@ -67,8 +68,10 @@ pub struct Snapshot {
     pub states: States,
     /// What becomes of `Domain=` in cookies of apps.
     pub cookie_scope: CookieScope,
-    /// App servers and waits for them. A group with a name, so that others can stand beside it.
-    pub upstream: Arc<Spec>,
+    /// App servers and waits for them: `[upstream]`, and behind it the other pools.
+    pub pools: Vec<Arc<Spec>>,
+    /// What tenants may use.
+    pub policy: Policy,
     /// Deadlines and caps.
     pub limits: Limits,
     /// `Strict-Transport-Security`.
@@ -135,12 +138,8 @@ impl Snapshot {
             signer: None,
             states: States::new(&config.tenants.answers),
             cookie_scope: config.tenants.identity.cookie_scope,
-            upstream: Arc::new(Spec::build(
-                APP,
-                &config.upstream,
-                config.domains.first().map_or("", Host::as_str),
-                registry,
-            )?),
+            pools: pools(config, registry)?,
+            policy: Policy::new(config),
             limits: config.limits.clone(),
             hsts: hsts(config.http.hsts)?,
             via: Via::new(&config.http.via, instance, config.http.via_on_responses)?,
@@ -195,6 +194,20 @@ impl Via {
             on_responses,
         })
     }
+}
+
+fn pools(config: &Config, registry: &Registry) -> Result<Vec<Arc<Spec>>, BuildError> {
+    let probe_host = config.domains.first().map_or("", Host::as_str);
+    let others = config
+        .pools
+        .iter()
+        .map(|(name, pool)| (name.as_str(), pool));
+    let mut pools = Vec::with_capacity(1 + config.pools.len());
+    for (name, settings) in std::iter::once((APP, &config.upstream)).chain(others) {
+        let spec = Spec::build(name, settings, probe_host, registry)?;
+        pools.push(Arc::new(spec));
+    }
+    Ok(pools)
 }
 
 fn hsts(setting: Hsts) -> Result<Option<HeaderValue>, BuildError> {

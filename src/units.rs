@@ -1,4 +1,4 @@
-//! Sizes and durations as an operator writes them: `"30s"`, `"1h30m"`, `"16KiB"`.
+//! Sizes, durations and rates as an operator writes them: `"30s"`, `"1h30m"`, `"16KiB"`, `"600/m"`.
 //!
 //! Parsing is strict (a number always has its unit) and printing gives back a text that parses to the same value.
 
@@ -58,6 +58,45 @@ impl fmt::Display for ByteSize {
             }
         }
         write!(f, "{}B", self.0)
+    }
+}
+
+/// So many in a time: `"50/s"`, `"600/m"`, `"10000/h"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Rate {
+    /// How many, at least 1.
+    pub count: u32,
+    /// In which time.
+    pub per: Duration,
+}
+
+impl Rate {
+    /// Reads `COUNT/s`, `COUNT/m` or `COUNT/h`; a bare number is per second.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (count, unit) = text.split_once('/').unwrap_or((text, "s"));
+        let seconds = match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3600,
+            _ => return None,
+        };
+        let count = count.trim().parse().ok().filter(|&count| count > 0)?;
+        Some(Self {
+            count,
+            per: Duration::from_secs(seconds),
+        })
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = match self.per.as_secs() {
+            60 => "m",
+            3600 => "h",
+            _ => "s",
+        };
+        write!(f, "{}/{unit}", self.count)
     }
 }
 

@@ -11,8 +11,9 @@ use super::problem::{Flaw, Problem, Problems};
 use super::reader::Reader;
 use super::reference::{self, Row};
 use super::{
-    AccessLists, Acme, CertOrigin, Certificate, ClientAuth, Config, Http, Limits, Listen, Log,
-    OnDemand, Pages, Server, Tenants, Tls, Upstream, value,
+    AccessLists, Acme, Canary, CertOrigin, Certificate, ClientAuth, Config, Http, Limits, Listen,
+    Log, Metrics, OnDemand, Pages, Plan, Plans, Pools, Server, Tenants, Tls, Upstream, Usage, pool,
+    value,
 };
 use crate::host::Host;
 
@@ -111,12 +112,18 @@ impl Config {
             tls: Tls::default(),
             client_auth: Vec::new(),
             tenants: Tenants::default(),
+            tenant_limits: Plan::default(),
+            plans: Plans::new(),
             upstream: Upstream::default(),
+            pools: Pools::new(),
+            canary: Canary::default(),
             http: Http::default(),
             pages: Pages::default(),
             access: AccessLists::default(),
             limits: Limits::default(),
             log: Log::default(),
+            metrics: Metrics::default(),
+            usage: Usage::default(),
             server: Server::default(),
         }
     }
@@ -144,12 +151,20 @@ impl Config {
         config.tls = Tls::read(reader);
         config.client_auth = ClientAuth::read_all(reader, &config);
         config.tenants = Tenants::read(reader);
+        config.tenant_limits = Plan::read_defaults(reader);
+        config.plans = Plan::read_all(reader);
         config.upstream = Upstream::read(reader, &config.listen);
+        config.pools = pool::read_all(reader, &config.listen, &config.upstream);
+        config.canary = Canary::read(reader, &config.pools);
+        let groups = (&config.upstream, &config.pools);
+        pool::check(reader, &config.tenant_limits, &config.plans, groups);
         config.http = Http::read(reader);
         config.pages = Pages::read(reader);
         config.access = AccessLists::read(reader);
         config.limits = Limits::read(reader);
         config.log = Log::read(reader);
+        config.metrics = Metrics::read(reader);
+        config.usage = Usage::read(reader);
         config.server = Server::read(reader);
         config
     }

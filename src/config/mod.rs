@@ -18,8 +18,11 @@ mod identity;
 mod limits;
 mod listen;
 mod log;
+mod metering;
 mod on_demand;
 mod pages;
+mod plan;
+mod pool;
 mod problem;
 mod reader;
 mod reference;
@@ -51,8 +54,11 @@ pub use self::identity::{
 pub use self::limits::Limits;
 pub use self::listen::{AdminAddress, Listen};
 pub use self::log::{AccessLog, Log, LogFormat, LogQuery};
+pub use self::metering::{Metrics, Usage};
 pub use self::on_demand::{OnDemand, Ownership};
 pub use self::pages::Pages;
+pub use self::plan::{Plan, Plans};
+pub use self::pool::{APP, Canary, Pools};
 pub use self::problem::{Problem, Problems};
 pub use self::reference::{KeyDefault, Row};
 pub use self::secret::{CredentialSource, Credentials, Secret, SecretError};
@@ -90,8 +96,16 @@ pub struct Config {
     pub client_auth: Vec<ClientAuth>,
     /// How a host becomes a tenant.
     pub tenants: Tenants,
+    /// What every tenant may use, where its row and plan do not say.
+    pub tenant_limits: Plan,
+    /// What tenants of a plan may use, by the plan's name. Default: none.
+    pub plans: Plans,
     /// Where requests go.
     pub upstream: Upstream,
+    /// Further groups of app servers, by name. Default: none.
+    pub pools: Pools,
+    /// Tenants that another pool serves.
+    pub canary: Canary,
     /// What is done to requests and responses.
     pub http: Http,
     /// What the edge's own answers look like.
@@ -102,6 +116,10 @@ pub struct Config {
     pub limits: Limits,
     /// Logs.
     pub log: Log,
+    /// What metrics tell apart.
+    pub metrics: Metrics,
+    /// The record of what each tenant has used.
+    pub usage: Usage,
     /// Workers and shutdown.
     pub server: Server,
 }

@@ -3,6 +3,7 @@
 //! What is missing keeps its default; what is wrong keeps it too and leaves a problem, so that reading goes on and one
 //! report has them all. The result counts only if [`Reader::finish`] finds no problem.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
@@ -80,7 +81,8 @@ impl<'d> Reader<'d> {
     }
 
     /// Opens a section by its path (`"acme.dns"`; empty for the top of the file), present or not.
-    pub(super) fn section(&mut self, name: &'static str) -> Section<'_, 'd> {
+    pub(super) fn section(&mut self, name: impl Into<Cow<'static, str>>) -> Section<'_, 'd> {
+        let name = name.into();
         let mut table = self.root;
         let mut offset = None;
         let mut parts = name.split('.').filter(|part| !part.is_empty()).peekable();
@@ -97,12 +99,26 @@ impl<'d> Reader<'d> {
                     let hint =
                         format!("write `[{name}]` on a line of its own and its keys below it");
                     let message = format!("a section is needed, not {}", kind(value.get_ref()));
-                    self.report(offset, name, &message, &hint);
+                    self.report(offset, &name, &message, &hint);
                 }
                 break;
             }
         }
         Section::new(self, name, table, offset)
+    }
+
+    /// The names of the sections below `path` (`[plans.NAME]`), in the order of the alphabet. Names in quotes are left to
+    /// [`Self::unknown_keys`].
+    pub(super) fn names(&self, path: &str) -> Vec<String> {
+        let table = self.root.and_then(|root| root.get(path));
+        let tables = table.and_then(|table| table.get_ref().as_table());
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        let named = tables.into_iter().flat_map(|tables| tables.iter());
+        named
+            .filter(|(_, value)| value.get_ref().is_table())
+            .map(|(name, _)| name.get_ref().to_string())
+            .filter(|name| !name.is_empty() && name.bytes().all(plain))
+            .collect()
     }
 
     /// Opens each table of the list `[[name]]`, one after the other. Without any, an absent one, so that its keys are

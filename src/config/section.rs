@@ -1,5 +1,6 @@
 //! One section of the file: it hands out values by key and puts them into the typed struct, which holds the defaults.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -11,13 +12,13 @@ use super::problem::Flaw;
 use super::reader::{Entry, Reader};
 use super::reference::{KeyDefault, Row};
 use super::value;
-use crate::units::{ByteSize, format_duration};
+use crate::units::{ByteSize, Rate, format_duration};
 
 /// One `[section]` of the document, which need not be there.
 #[derive(Debug)]
 pub(super) struct Section<'r, 'd> {
     reader: &'r mut Reader<'d>,
-    name: &'static str,
+    name: Cow<'static, str>,
     table: Option<&'d DeTable<'d>>,
     offset: Option<usize>,
 }
@@ -26,13 +27,13 @@ impl<'r, 'd> Section<'r, 'd> {
     /// The section `name`, whose key stands at `offset` if `table` is there.
     pub(super) fn new(
         reader: &'r mut Reader<'d>,
-        name: &'static str,
+        name: impl Into<Cow<'static, str>>,
         table: Option<&'d DeTable<'d>>,
         offset: Option<usize>,
     ) -> Self {
         Self {
             reader,
-            name,
+            name: name.into(),
             table,
             offset,
         }
@@ -254,6 +255,23 @@ impl<'r, 'd> Section<'r, 'd> {
         }
     }
 
+    /// A rate without a default.
+    pub(super) fn maybe_rate(
+        &mut self,
+        name: &'static str,
+        absent: &'static str,
+        meaning: &'static str,
+    ) -> Option<Rate> {
+        self.parse(name, KeyDefault::Absent(absent), meaning, "/s", |text| {
+            Rate::parse(text).ok_or_else(|| {
+                Flaw::new(
+                    "not a rate",
+                    "write how many in a second, minute or hour: `50/s`, `600/m`, `10000/h`",
+                )
+            })
+        })
+    }
+
     /// A whole number without a default.
     pub(super) fn maybe_number<T: TryFrom<u32>>(
         &mut self,
@@ -302,7 +320,7 @@ impl<'r, 'd> Section<'r, 'd> {
         meaning: &'static str,
         parse: impl Fn(&str) -> Result<T, Flaw>,
     ) -> Vec<T> {
-        let hint = match self.name {
+        let hint = match &*self.name {
             "" => format!("write `{name} = [\"{example}\"]` at the top of the file"),
             section => format!("write `{name} = [\"{example}\"]` below `[{section}]`"),
         };

@@ -127,8 +127,13 @@ const PAUSE: std::ops::RangeInclusive<Duration> =
 impl Upstream {
     /// `listen` is needed to refuse a loop.
     pub(super) fn read(reader: &mut Reader<'_>, listen: &Listen) -> Self {
+        Self::read_group(reader, "upstream", listen)
+    }
+
+    /// The same keys in the section `name`.
+    pub(super) fn read_group(reader: &mut Reader<'_>, name: &str, listen: &Listen) -> Self {
         let mut upstream = Self::default();
-        let mut section = reader.section("upstream");
+        let mut section = reader.section(name.to_owned());
         let base = section.base();
         upstream.servers = section.required_list(
             "servers",
@@ -141,11 +146,11 @@ impl Upstream {
         upstream.read_connections(&mut section);
         upstream.refuse_proxy_protocol(&mut section);
         upstream.read_failures(&mut section);
-        upstream.probe = Probe::read(&mut reader.section("upstream.probe"));
+        upstream.probe = Probe::read(name, &mut reader.section(format!("{name}.probe")));
         let https = upstream.servers.iter().any(|server| {
             matches!(&server.address, UpstreamAddress::Tcp { transport, .. } if *transport == Transport::Https)
         });
-        upstream.tls = UpstreamTls::read(&mut reader.section("upstream.tls"), https);
+        upstream.tls = UpstreamTls::read(name, &mut reader.section(format!("{name}.tls")), https);
         upstream
     }
 
@@ -272,7 +277,7 @@ impl Upstream {
 }
 
 impl Probe {
-    fn read(section: &mut Section<'_, '_>) -> Option<Self> {
+    fn read(group: &str, section: &mut Section<'_, '_>) -> Option<Self> {
         let mut probe = Self::default();
         let path = section.maybe_text(
             "path",
@@ -331,7 +336,7 @@ impl Probe {
                 if keys.iter().any(|key| section.has(key)) && !section.has("path") {
                     section.missing(
                         "path",
-                        "write `path = \"/healthz\"` below `[upstream.probe]`",
+                        &format!("write `path = \"/healthz\"` below `[{group}.probe]`"),
                     );
                 }
                 None
@@ -373,7 +378,7 @@ impl std::fmt::Display for StatusRange {
 
 impl UpstreamTls {
     /// `https`: whether any server is spoken to by TLS.
-    fn read(section: &mut Section<'_, '_>, https: bool) -> Self {
+    fn read(group: &str, section: &mut Section<'_, '_>, https: bool) -> Self {
         let ca_file = section.maybe_path(
             "ca_file",
             "the system's roots",
@@ -391,7 +396,9 @@ impl UpstreamTls {
                     section.refuse(
                         key,
                         "the key has no use without a server with `https`",
-                        "write `https://host:port` in `upstream.servers`, or remove the key",
+                        &format!(
+                            "write `https://host:port` in `{group}.servers`, or remove the key"
+                        ),
                     );
                 }
             }

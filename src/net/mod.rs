@@ -14,5 +14,6 @@ pub mod local;
 pub mod permit;
 pub mod pressure;
 pub mod proxy_header;
+pub mod quota;
 pub mod socket;
 pub mod turns;

@@ -81,7 +81,8 @@ impl Permits {
 }
 
 /// The unit that one client is counted by: the address, or the /64 network for IPv6, which one client has whole.
-pub(super) fn network(client: IpAddr) -> IpAddr {
+#[must_use]
+pub fn network(client: IpAddr) -> IpAddr {
     match client {
         IpAddr::V4(_) => client,
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(

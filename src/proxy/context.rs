@@ -23,14 +23,19 @@ use crate::net::deadline::{Ticks, Timers};
 use crate::net::permit::Permit;
 use crate::net::pressure::Pressure;
 use crate::net::turns::Turns;
+use crate::policy::accounts::{Accounts, Book};
 use crate::snapshot::{Current, Snapshot};
 use crate::telemetry::access::AccessWriter;
 use crate::telemetry::metrics::Shard;
+use crate::telemetry::tenants;
 use crate::tenant::naming::Naming;
 use crate::upstream::{Group, Upstreams};
 
 /// Least time between two lines of a worker's log about failures of apps.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
+
+/// Ticks from one look at what tenants use to the next.
+const TURN: u32 = 4;
 
 /// A worker's part in the request path.
 #[derive(Debug)]
@@ -41,10 +46,14 @@ pub struct Context {
     pub log: RefCell<AccessWriter>,
     /// Counters.
     pub metrics: Shard,
+    /// What tenants have used.
+    pub used: RefCell<tenants::Writer>,
     /// Turns of handshakes.
     pub turns: Turns,
     /// Whether memory runs short.
     pub pressure: Pressure,
+    /// What limited tenants use.
+    pub book: Book,
     current: Arc<Current>,
     live: Arc<Live>,
     view: RefCell<Rc<View>>,
@@ -72,8 +81,8 @@ pub struct OpenConn {
 pub struct View {
     /// The settings.
     pub snapshot: Arc<Snapshot>,
-    /// The app servers.
-    pub group: Group<RequestBody>,
+    /// The app servers: `[upstream]`, and behind it the other pools.
+    groups: Vec<Group<RequestBody>>,
     /// [`Snapshot::naming`], for bodies, which outlive the view.
     pub naming: Rc<Naming>,
     /// Proofs of tenants that may be sent again.
@@ -86,10 +95,11 @@ impl Context {
     pub fn new(
         current: Arc<Current>,
         live: Arc<Live>,
-        log: AccessWriter,
+        (log, used): (AccessWriter, tenants::Writer),
         metrics: Shard,
         seed: u64,
         pressure: Pressure,
+        accounts: Arc<Accounts>,
     ) -> Rc<Self> {
         let timers = Timers::default();
         let upstreams = Upstreams::new(timers.clone(), seed);
@@ -97,9 +107,11 @@ impl Context {
         Rc::new(Self {
             timers,
             log: RefCell::new(log),
+            used: RefCell::new(used),
             metrics,
             turns: Turns::default(),
             pressure,
+            book: Book::new(accounts),
             current,
             live,
             view: RefCell::new(Rc::new(view)),
@@ -195,9 +207,13 @@ impl Context {
         self.timers.wake_all();
     }
 
-    /// Once a tick: deadlines, unused upstream connections, the access log.
+    /// Once a tick: deadlines, unused upstream connections, accounts of tenants, the access log.
     pub fn tick(&self) {
         self.timers.tick();
+        if self.timers.ticks().now().is_multiple_of(TURN) {
+            self.book.turn();
+            self.used.borrow_mut().flush();
+        }
         self.upstreams.tick();
         let mut log = self.log.borrow_mut();
         log.flush();
@@ -218,13 +234,21 @@ impl Drop for OpenConn {
 
 impl View {
     fn new(snapshot: Arc<Snapshot>, upstreams: &Upstreams<RequestBody>) -> Self {
-        let group = upstreams.group(&snapshot.upstream);
+        let groups = snapshot.pools.iter().map(|spec| upstreams.group(spec));
+        let groups = groups.collect();
+        upstreams.retain(|name| snapshot.pools.iter().any(|spec| &*spec.name == name));
         Self {
             naming: Rc::new(snapshot.naming.clone()),
             snapshot,
-            group,
+            groups,
             tokens: Tokens::default(),
         }
+    }
+
+    /// The app servers of a pool.
+    #[must_use]
+    pub fn group(&self, pool: &str) -> Option<&Group<RequestBody>> {
+        self.groups.iter().find(|group| &*group.spec().name == pool)
     }
 }
 

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::config::SuspendedStatus;
 use crate::host::HostError;
+use crate::units::Rate;
 use crate::upstream::SendError;
 use crate::upstream::connect::ConnectError;
 
@@ -86,6 +87,21 @@ pub enum RequestError {
     /// A trusted proxy names a client whom `[access]` does not let in.
     #[error("this client is not let in")]
     Forbidden,
+    /// The tenant does not let clients of this network in.
+    #[error("the tenant does not let this client in")]
+    NetworkDenied,
+    /// The client's address has sent more than its rate with this tenant.
+    #[error("this address sends too many requests to the tenant")]
+    AddressRate(Limited),
+    /// The tenant's clients together have sent more than its rate.
+    #[error("the tenant gets too many requests")]
+    TenantRate(Limited),
+    /// As many requests of the tenant are under way as may be.
+    #[error("too many requests of the tenant are under way")]
+    TenantConcurrency,
+    /// The row or plan of the tenant leads to no pool that is known.
+    #[error("the tenant's pool is not known")]
+    UnknownPool,
     /// Memory runs short.
     #[error("the edge is overloaded")]
     Overloaded,
@@ -101,6 +117,15 @@ pub enum RequestError {
     /// The app switched protocols though nobody had asked, or to another one.
     #[error("the app switched protocols unasked")]
     BadUpgrade,
+}
+
+/// A rate that is spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limited {
+    /// The rate.
+    pub rate: Rate,
+    /// Seconds until there is a request again, at least 1.
+    pub wait: u32,
 }
 
 /// Who has to do something about an error.
@@ -131,8 +156,12 @@ impl RequestError {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyStalled => StatusCode::REQUEST_TIMEOUT,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
-            Self::TooManyTunnels => StatusCode::TOO_MANY_REQUESTS,
-            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::TooManyTunnels
+            | Self::AddressRate(_)
+            | Self::TenantRate(_)
+            | Self::TenantConcurrency => StatusCode::TOO_MANY_REQUESTS,
+            Self::Forbidden | Self::NetworkDenied => StatusCode::FORBIDDEN,
+            Self::UnknownPool => StatusCode::SERVICE_UNAVAILABLE,
             Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::DirectoryDown => StatusCode::SERVICE_UNAVAILABLE,
             Self::UnknownTenant => StatusCode::NOT_FOUND,
@@ -152,7 +181,9 @@ impl RequestError {
                         StatusCode::BAD_GATEWAY
                     }
                 },
-                SendError::QueueFull | SendError::QueueTimeout => StatusCode::SERVICE_UNAVAILABLE,
+                SendError::QueueFull | SendError::QueueTimeout | SendError::ShareSpent => {
+                    StatusCode::SERVICE_UNAVAILABLE
+                }
                 SendError::Exchange { .. } | SendError::TooManyInterim { .. } => {
                     StatusCode::BAD_GATEWAY
                 }
@@ -185,6 +216,11 @@ impl RequestError {
             Self::Misdirected => "misdirected",
             Self::TooManyTunnels => "too-many-tunnels",
             Self::Forbidden => "forbidden",
+            Self::NetworkDenied => "network-denied",
+            Self::AddressRate(_) => "address-rate",
+            Self::TenantRate(_) => "tenant-rate",
+            Self::TenantConcurrency => "tenant-concurrency",
+            Self::UnknownPool => "unknown-pool",
             Self::Overloaded => "overloaded",
             Self::DirectoryDown => "directory-down",
             Self::UnknownTenant => "unknown-tenant",
@@ -201,6 +237,7 @@ impl RequestError {
                     ConnectError::Tls(_) => "upstream-tls",
                     ConnectError::Http(_) => "upstream-exchange",
                 },
+                SendError::ShareSpent => "tenant-share",
                 SendError::QueueFull => "upstream-queue-full",
                 SendError::QueueTimeout => "upstream-queue-timeout",
                 SendError::ConnectTimeout { .. } => "upstream-connect-timeout",
@@ -233,6 +270,11 @@ impl RequestError {
             | Self::Misdirected
             | Self::TooManyTunnels
             | Self::Forbidden
+            | Self::NetworkDenied
+            | Self::AddressRate(_)
+            | Self::TenantRate(_)
+            | Self::TenantConcurrency
+            | Self::Upstream(SendError::ShareSpent)
             | Self::Overloaded
             | Self::UnknownTenant
             | Self::Suspended(_)
@@ -243,7 +285,8 @@ impl RequestError {
             | Self::Upstream(_)
             | Self::BadUpgrade
             | Self::DirectoryDown
-            | Self::Unnamed => Fault::App,
+            | Self::Unnamed
+            | Self::UnknownPool => Fault::App,
         }
     }
 
@@ -269,6 +312,11 @@ impl RequestError {
             Self::Misdirected
             | Self::TooManyTunnels
             | Self::Forbidden
+            | Self::NetworkDenied
+            | Self::AddressRate(_)
+            | Self::TenantRate(_)
+            | Self::TenantConcurrency
+            | Self::UnknownPool
             | Self::UnknownTenant
             | Self::DirectoryDown
             | Self::Unnamed
@@ -294,8 +342,12 @@ impl RequestError {
                     ..
                 }
                 | SendError::QueueFull
-                | SendError::QueueTimeout,
+                | SendError::QueueTimeout
+                | SendError::ShareSpent,
             ) => Some(5),
+            Self::AddressRate(limited) | Self::TenantRate(limited) => Some(limited.wait),
+            Self::TenantConcurrency => Some(1),
+            Self::UnknownPool => Some(60),
             Self::Overloaded => Some(10),
             Self::Maintenance { retry_after } => Some(*retry_after),
             _ => None,
@@ -303,8 +355,21 @@ impl RequestError {
     }
 }
 
+impl Limited {
+    /// `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10) of the policy `name`.
+    #[must_use]
+    pub fn headers(self, name: &str) -> [String; 2] {
+        let Rate { count, per } = self.rate;
+        [
+            format!("\"{name}\";q={count};w={}", per.as_secs()),
+            format!("\"{name}\";r=0;t={}", self.wait),
+        ]
+    }
+}
+
 /// Every label, for metrics with a fixed set of them.
 pub const LABELS: &[&str] = &[
+    "address-rate",
     "ambiguous-host",
     "bad-framing",
     "bad-head",
@@ -323,13 +388,18 @@ pub const LABELS: &[&str] = &[
     "maintenance",
     "method",
     "misdirected",
+    "network-denied",
     "overloaded",
     "pending",
     "suspended",
     "target-too-long",
+    "tenant-concurrency",
+    "tenant-rate",
+    "tenant-share",
     "tenant-unnamed",
     "too-many-tunnels",
     "unknown-coding",
+    "unknown-pool",
     "unknown-protocol",
     "unknown-tenant",
     "upstream-bad-upgrade",

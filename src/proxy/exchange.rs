@@ -19,8 +19,10 @@ use crate::clock::UnixMillis;
 use crate::host::Host;
 use crate::net::conn::{Activity, ConnInfo};
 use crate::net::proxy_header::Header;
+use crate::net::quota::Taken;
 use crate::telemetry::Protocol;
 use crate::telemetry::access::AccessRecord;
+use crate::telemetry::tenants::Tally;
 use crate::tenant::Tenant;
 use crate::tls::accept::TlsInfo;
 
@@ -102,6 +104,8 @@ pub struct Exchange {
     pub host: Option<Host>,
     /// The tenant, once resolved.
     pub tenant: Option<Arc<Tenant>>,
+    /// Its place among the tenant's requests under way, if those are limited.
+    pub running: Option<Taken>,
     /// Status of the answer; 0 until there is one.
     pub status: u16,
     /// Why the edge answered by itself, or why the answer was cut.
@@ -133,6 +137,7 @@ impl Exchange {
             request_id: conn.context.request_id(),
             host: None,
             tenant: None,
+            running: None,
             status: 0,
             error: None,
             upstream: None,
@@ -187,6 +192,12 @@ impl Exchange {
         self.protocol
     }
 
+    /// When the head was complete.
+    #[must_use]
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
     /// Microseconds since the head was complete.
     #[must_use]
     pub fn elapsed_us(&self) -> u64 {
@@ -206,6 +217,10 @@ impl Drop for Exchange {
         metrics.moved(self.bytes_in.get(), self.bytes_out);
         if let Some(label) = self.error {
             metrics.edge_error(label);
+        }
+        if let Some(tenant) = &self.tenant {
+            let tally = Tally::of(self.status, self.bytes_in.get(), self.bytes_out);
+            context.used.borrow_mut().note(tenant.id.shared(), tally);
         }
         let mut log = context.log.borrow_mut();
         let tenant = self.tenant.as_ref();

@@ -3,6 +3,7 @@
 //! [`service::handle`] is called for each request by [`http1`] and [`http2`]; it is given a connection's facts and a
 //! snapshot, and never sees files, ACME or sockets.
 
+pub mod admit;
 pub mod body;
 pub mod client_address;
 pub mod context;

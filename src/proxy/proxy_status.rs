@@ -42,11 +42,17 @@ fn error_type(error: &RequestError) -> &'static str {
         | RequestError::BodyStalled
         | RequestError::Misdirected => "http_request_error",
         RequestError::UnknownTenant | RequestError::Deleted => "destination_not_found",
-        RequestError::Suspended(_) | RequestError::Forbidden | RequestError::TooManyTunnels => {
-            "http_request_denied"
-        }
+        RequestError::Suspended(_)
+        | RequestError::Forbidden
+        | RequestError::TooManyTunnels
+        | RequestError::NetworkDenied
+        | RequestError::AddressRate(_)
+        | RequestError::TenantRate(_)
+        | RequestError::TenantConcurrency => "http_request_denied",
         RequestError::Overloaded | RequestError::DirectoryDown => "proxy_internal_error",
-        RequestError::Pending | RequestError::Maintenance { .. } => "destination_unavailable",
+        RequestError::Pending | RequestError::Maintenance { .. } | RequestError::UnknownPool => {
+            "destination_unavailable"
+        }
         RequestError::Unnamed => "proxy_configuration_error",
         RequestError::Loop => "proxy_loop_detected",
         RequestError::BadUpgrade => "http_upgrade_failed",
@@ -62,7 +68,9 @@ fn error_type(error: &RequestError) -> &'static str {
                 ConnectError::Http(_) => "http_protocol_error",
             },
             SendError::ConnectTimeout { .. } => "connection_timeout",
-            SendError::QueueFull | SendError::QueueTimeout => "connection_limit_reached",
+            SendError::QueueFull | SendError::QueueTimeout | SendError::ShareSpent => {
+                "connection_limit_reached"
+            }
             SendError::ResponseTimeout { .. } => "http_response_timeout",
             SendError::TooManyInterim { .. } => "http_protocol_error",
             SendError::Exchange { source, .. } => exchange(source),

@@ -16,6 +16,8 @@ use crate::pages::format::Format;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Protocol;
 
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const X_EDGE_REASON: HeaderName = HeaderName::from_static("x-edge-reason");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
@@ -102,6 +104,7 @@ pub fn error(
     if let Some(seconds) = error.retry_after() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
+    tell_limit(error, headers);
     if matches!(error, RequestError::Method) {
         headers.insert(
             header::ALLOW,
@@ -130,6 +133,21 @@ pub fn keep_cookies(headers: &mut HeaderMap, exchange: &Exchange, snapshot: &Sna
             left_out,
             "the app sets a cookie with `Domain`, which other tenants get too"
         );
+    }
+}
+
+/// What a client that sends too much is told of the rate.
+fn tell_limit(error: &RequestError, headers: &mut HeaderMap) {
+    let (limited, policy) = match error {
+        RequestError::AddressRate(limited) => (limited, "address"),
+        RequestError::TenantRate(limited) => (limited, "tenant"),
+        _ => return,
+    };
+    let values = limited.headers(policy);
+    for (name, value) in [RATELIMIT_POLICY, RATELIMIT].into_iter().zip(values) {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
     }
 }
 

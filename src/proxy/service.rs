@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, V
 use http_body::Body;
 use hyper::body::Incoming;
 
+use super::admit::{Admitted, admit};
 use super::body::{Failure, RequestBody, ResponseBody, Upload, UploadRules};
 use super::context::View;
 use super::error::{Fault, RequestError};
@@ -68,11 +69,16 @@ async fn answer(
         Ok(Route::ServerOptions) => return respond::server_options(exchange, &view.snapshot),
         Err(error) => return respond::error(&error, exchange, &asked, &view.snapshot),
     };
-    let outgoing = match prepare(Request::from_parts(head, body), &route, &exchange, &view) {
+    let admitted = match admit(&mut exchange, &view) {
+        Ok(admitted) => admitted,
+        Err(error) => return respond::error(&error, exchange, &asked, &view.snapshot),
+    };
+    let request = Request::from_parts(head, body);
+    let outgoing = match prepare(request, &route, &exchange, (&admitted, &view)) {
         Ok(outgoing) => outgoing,
         Err(error) => return respond::error(&error, exchange, &asked, &view.snapshot),
     };
-    match forward(outgoing, &mut exchange, &view).await {
+    match forward(outgoing, &mut exchange, &admitted).await {
         Ok(forwarded) => forwarded.into_response(exchange, &view),
         Err(error) => respond::error(&error, exchange, &asked, &view.snapshot),
     }
@@ -134,14 +140,14 @@ fn prepare(
     request: Request<Inbound>,
     target: &Target,
     exchange: &Exchange,
-    view: &View,
+    (admitted, view): (&Admitted<'_>, &View),
 ) -> Result<Outgoing, RequestError> {
     let (conn, snapshot) = (&exchange.conn, &*view.snapshot);
     let (mut head, incoming) = request.into_parts();
     let (client, incoming) = upgrade::asked(&mut head, incoming, conn)?;
     let empty = incoming.as_ref().is_none_or(Inbound::is_end_stream);
     let incoming_size = incoming.as_ref().and_then(|body| body.size_hint().exact());
-    check_length(&head.headers, empty, snapshot.limits.body_size)?;
+    check_length(&head.headers, empty, admitted.body_size)?;
     let chunked = !empty && !head.headers.contains_key(header::CONTENT_LENGTH);
     let facts = Facts {
         snapshot,
@@ -189,11 +195,11 @@ fn prepare(
         let rules = UploadRules {
             timers: &conn.context.timers,
             activity: &conn.activity,
-            most: snapshot.limits.body_size.map(|size| size.0),
+            most: admitted.body_size.map(|size| size.0),
             longest_stall: snapshot.limits.body_timeout,
             least_rate: snapshot.limits.body_rate.0,
             answer: deadline.clone(),
-            longest_answer: snapshot.upstream.settings.response_timeout,
+            longest_answer: admitted.group.spec().settings.response_timeout,
             naming: &view.naming,
             tenant: exchange.tenant.as_ref(),
         };
@@ -219,7 +225,7 @@ fn prepare(
 async fn forward(
     outgoing: Outgoing,
     exchange: &mut Exchange,
-    view: &View,
+    admitted: &Admitted<'_>,
 ) -> Result<Forwarded, RequestError> {
     let Outgoing {
         request,
@@ -230,7 +236,9 @@ async fn forward(
     let metrics = &exchange.conn.context.metrics;
     let mut sent = Sent::default();
     let from = exchange.proxy_header();
-    let answer = view.group.send(request, from, &deadline, &mut sent);
+    let claim = admitted.claim.as_ref();
+    let group = admitted.group;
+    let answer = group.send(request, (from, claim), &deadline, &mut sent);
     let answer = answer.await;
     metrics.upstream_sent(&upstream_cost(sent));
     let answer = match answer {

@@ -74,7 +74,10 @@ impl Running {
                 tasks.spawn(self.shared.stop.clone().run_until_cancelled_owned(task));
             }
             tokio::select! {
-                _ = watch.tick() => self.reload.watch(),
+                _ = watch.tick() => {
+                    self.shared.accounts.sweep();
+                    self.reload.watch();
+                }
                 done = self.reload.read() => match done {
                     Done::Tenants(ok) => self.status.note_tenants(ok),
                     Done::Reload(outcome) => self.reloaded(outcome, announced.ready.is_none()),
@@ -97,6 +100,9 @@ impl Running {
         }
         if let Err(error) = self.access_log.reopen() {
             tracing::error!(%error, "cannot open the access log again; the old file is written on");
+        }
+        if let Err(error) = self.usage.reopen() {
+            tracing::error!(%error, "cannot open the record of usage again; the old file is written on");
         }
         if let Err(error) = self.reload.start() {
             self.reloaded(Err(error), told);
@@ -152,6 +158,9 @@ impl Running {
             if worker.join().is_err() {
                 tracing::error!("a worker ended in a panic");
             }
+        }
+        if !self.usage.close(LAST_LINES) {
+            tracing::warn!("the last of the usage could not be written in time");
         }
         drop((self.status, self.reload));
         if let Some(log) = Arc::into_inner(self.access_log)

@@ -35,6 +35,7 @@ use self::status::Status;
 use self::worker::{Own, REFUSED, Shared, Socket};
 use crate::cert::lineage::Lineage;
 use crate::cert::live::{Live, Table};
+use crate::clock::UnixTime;
 use crate::config::{AccessLog as AccessLogSetting, Config, Log, LogQuery};
 use crate::net::access::Networks;
 use crate::net::listener::{self, ListenError};
@@ -45,6 +46,7 @@ use crate::snapshot::{BuildError, Current, Snapshot};
 use crate::sources::{SourceError, Sources};
 use crate::telemetry::access::{AccessLog, AccessSink, Privacy};
 use crate::telemetry::metrics::{Labels, Metrics};
+use crate::telemetry::tenants::{self as usage, Collector};
 use crate::tls::policy::{Policies, PolicyError};
 use crate::upstream::Registry;
 
@@ -79,6 +81,9 @@ pub enum StartError {
         "cannot open the access log: {0}\n  hint: the directory must exist and be writable for this user; see `log.access`"
     )]
     AccessLog(#[source] io::Error),
+    /// The record of usage.
+    #[error(transparent)]
+    Usage(#[from] usage::StartError),
     /// TLS.
     #[error(transparent)]
     Tls(#[from] PolicyError),
@@ -132,6 +137,7 @@ pub struct Running {
     workers: Vec<JoinHandle<()>>,
     pulses: Vec<Arc<AtomicU64>>,
     access_log: Arc<AccessLog>,
+    usage: Arc<Collector>,
     admin: Option<admin::AdminListener>,
     status: Arc<Status>,
     reload: Reload,
@@ -170,18 +176,17 @@ pub fn start(options: Options) -> Result<Running, StartError> {
     let faults = Arc::new(Faults::default());
     let certs = certs.begin(&config, &live, &faults);
     let domains = on_demand::begin(&config, &live);
-    let access_log = Arc::new(access_log(&config.log)?);
+    let (access_log, usage) = records(&config, &instance)?;
     let admin = admin::AdminListener::bind(&config.listen.admin)?;
     let mut bound = Bound::new(&config, workers)?;
-    let permits = Permits::new(
-        most_connections(&config),
-        config.limits.connections_per_address,
-    );
+    let most = most_connections(&config);
+    let permits = Permits::new(most, config.limits.connections_per_address);
     let shared = Shared {
         current: Arc::clone(&current),
         live: Arc::clone(&live),
         permits: Arc::clone(&permits),
         pressure: Pressure::default(),
+        accounts: Arc::default(),
         proxy_protocol: Arc::new(Networks::new(&config.listen.proxy_protocol)),
         drain: CancellationToken::new(),
         stop: CancellationToken::new(),
@@ -197,6 +202,7 @@ pub fn start(options: Options) -> Result<Running, StartError> {
             sockets: bound.take(index),
             log: access_log.writer(),
             metrics,
+            used: usage.writer(),
             seed: random(),
             pulse,
         };
@@ -210,7 +216,7 @@ pub fn start(options: Options) -> Result<Running, StartError> {
         metrics,
         Arc::clone(&current),
         (Arc::clone(&live), faults, counters),
-        Arc::clone(&access_log),
+        (Arc::clone(&access_log), Arc::clone(&usage)),
     );
     if let Some(domains) = domains {
         domains.run(&config, &live, &current, shared.stop.clone())?;
@@ -227,6 +233,7 @@ pub fn start(options: Options) -> Result<Running, StartError> {
         workers: threads,
         pulses,
         access_log,
+        usage,
         admin,
         status: Arc::new(status),
         reload,
@@ -314,6 +321,22 @@ fn access_log(setting: &Log) -> Result<AccessLog, StartError> {
         queries: setting.query == LogQuery::Keep,
     };
     AccessLog::start(sink, privacy).map_err(StartError::AccessLog)
+}
+
+/// What is written down of requests. The instance is that of `Via` and when the process started, so that no two runs of
+/// the record of usage share one.
+fn records(
+    config: &Config,
+    instance: &str,
+) -> Result<(Arc<AccessLog>, Arc<Collector>), StartError> {
+    let access_log = access_log(&config.log)?;
+    let usage = Collector::start(usage::Setting {
+        top: config.metrics.tenants,
+        file: config.usage.file.clone(),
+        interval: config.usage.interval,
+        instance: format!("{instance}-{}", UnixTime::now().0),
+    })?;
+    Ok((Arc::new(access_log), Arc::new(usage)))
 }
 
 /// The cores that this process may use.

@@ -316,6 +316,8 @@ fn keep_what_takes_a_restart(old: &Config, new: &mut Config) -> Vec<&'static str
     keep("state_dir", old.state_dir != new.state_dir);
     keep("listen", old.listen != new.listen);
     keep("log", old.log != new.log);
+    keep("metrics", old.metrics != new.metrics);
+    keep("usage", old.usage != new.usage);
     keep("server.workers", old.server.workers != new.server.workers);
     keep("acme", old.acme != new.acme);
     keep("certs", old.certs != new.certs);
@@ -323,6 +325,8 @@ fn keep_what_takes_a_restart(old: &Config, new: &mut Config) -> Vec<&'static str
     new.state_dir.clone_from(&old.state_dir);
     new.listen = old.listen.clone();
     new.log = old.log.clone();
+    new.metrics = old.metrics.clone();
+    new.usage = old.usage.clone();
     new.server.workers = old.server.workers;
     new.acme = old.acme.clone();
     new.certs = old.certs.clone();

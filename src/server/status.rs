@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::snapshot::Current;
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::metrics::{CertificateFacts, DirectoryFacts, DomainFacts, Facts, Metrics};
+use crate::telemetry::tenants::Collector;
 use crate::tenant::directory::Health;
 use crate::tenant::signature::Signer;
 
@@ -33,6 +34,7 @@ pub struct Status {
     renewals: Renewals,
     access_log: Arc<AccessLog>,
     domains: Option<Domains>,
+    usage: Arc<Collector>,
     started: UnixTime,
     workers: usize,
     https: Vec<SocketAddr>,
@@ -62,7 +64,7 @@ impl Status {
         metrics: Metrics,
         current: Arc<Current>,
         (live, faults, domains): (Arc<Live>, Arc<Faults>, Option<Counters>),
-        access_log: Arc<AccessLog>,
+        (access_log, usage): (Arc<AccessLog>, Arc<Collector>),
     ) -> Self {
         Self {
             metrics,
@@ -75,6 +77,7 @@ impl Status {
                 counters,
                 orders_allowed: u64::from(config.on_demand.orders_per_hour),
             }),
+            usage,
             started: UnixTime::now(),
             workers,
             https: bound.https.clone(),
@@ -399,6 +402,8 @@ impl AdminSource for Status {
                 certificates: &certificates,
                 engine: &look.engine,
                 upstream: &upstream,
+                used: &self.usage.rows(),
+                used_lost: self.usage.lost(),
             },
         );
         if let Some(facts) = self.domain_facts() {

@@ -31,19 +31,22 @@ pub async fn watch(current: Arc<Current>, tasks: TaskTracker, stop: Cancellation
             _ = rounds.tick() => {}
             () = stop.cancelled() => return,
         }
-        let spec = Arc::clone(&current.load().upstream);
+        let snapshot = Arc::clone(&current.load());
         let is_member = |address: &UpstreamAddress| {
-            let mut members = spec.members.iter();
+            let mut members = snapshot.pools.iter().flat_map(|spec| &spec.members);
             members.any(|member| member.server.address() == address)
         };
         known.retain(|address, _| is_member(address));
-        for member in &spec.members {
-            let address = member.server.address();
-            if !known.contains_key(address) {
-                known.insert(address.clone(), Watched::default());
-            }
-            if let Some(watched) = known.get_mut(address) {
-                watched.round(&spec, &member.server, &tasks);
+        // A server belongs to one pool; the configuration sees to it.
+        for spec in &snapshot.pools {
+            for member in &spec.members {
+                let address = member.server.address();
+                if !known.contains_key(address) {
+                    known.insert(address.clone(), Watched::default());
+                }
+                if let Some(watched) = known.get_mut(address) {
+                    watched.round(spec, &member.server, &tasks);
+                }
             }
         }
     }
@@ -121,12 +124,14 @@ async fn judge(spec: &Spec, probe: &Probe, server: &Server, streak: &std::sync::
 
 /// What `/status` says of the servers.
 pub fn status(snapshot: &Snapshot) -> Value {
-    let spec = &snapshot.upstream;
-    let slow_start = spec.settings.slow_start;
-    let rows = spec.members.iter().map(|member| {
-        let facts = member.server.facts(slow_start);
+    let members = snapshot
+        .pools
+        .iter()
+        .flat_map(|spec| spec.members.iter().map(move |member| (spec, member)));
+    let rows = members.map(|(spec, member)| {
+        let facts = member.server.facts(spec.settings.slow_start);
         json!({
-            "group": spec.name,
+            "group": &*spec.name,
             "server": member.server.label().as_ref(),
             "weight": member.weight,
             "state": facts.health.as_str(),
@@ -137,15 +142,20 @@ pub fn status(snapshot: &Snapshot) -> Value {
             "addresses": facts.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
         })
     });
-    json!({ "servers": rows.collect::<Vec<_>>(), "queued": spec.shared.queued() })
+    let queued: u32 = snapshot.pools.iter().map(|spec| spec.shared.queued()).sum();
+    json!({ "servers": rows.collect::<Vec<_>>(), "queued": queued })
 }
 
 /// What the metrics say of them.
 pub fn facts(snapshot: &Snapshot) -> UpstreamFacts {
-    let spec = &snapshot.upstream;
-    let rows = spec.members.iter().map(|member| {
+    let members = snapshot
+        .pools
+        .iter()
+        .flat_map(|spec| spec.members.iter().map(move |member| (spec, member)));
+    let rows = members.map(|(spec, member)| {
         let facts = member.server.facts(spec.settings.slow_start);
         ServerFacts {
+            pool: spec.name.to_string(),
             server: member.server.label().to_string(),
             state: facts.health.as_str(),
             requests: facts.requests,
@@ -156,6 +166,10 @@ pub fn facts(snapshot: &Snapshot) -> UpstreamFacts {
     });
     UpstreamFacts {
         servers: rows.collect(),
-        queued: spec.shared.queued(),
+        queued: snapshot
+            .pools
+            .iter()
+            .map(|spec| (spec.name.to_string(), spec.shared.queued()))
+            .collect(),
     }
 }

@@ -22,10 +22,12 @@ use crate::net::deadline::TICK;
 use crate::net::local;
 use crate::net::permit::{Permits, Refused};
 use crate::net::pressure::Pressure;
+use crate::policy::accounts::Accounts;
 use crate::proxy::context::Context;
 use crate::snapshot::Current;
 use crate::telemetry::access::AccessWriter;
 use crate::telemetry::metrics::Shard;
+use crate::telemetry::tenants;
 
 /// Turns of tasks between two looks at the sockets while there is work all the time. tokio's own number, 61, is for turns that
 /// are short: one of ours may pass on a quarter of a MiB, and dozens of large downloads would let every other client
@@ -43,6 +45,8 @@ pub struct Shared {
     pub permits: Arc<Permits>,
     /// Whether memory runs short.
     pub pressure: Pressure,
+    /// What limited tenants use.
+    pub accounts: Arc<Accounts>,
     /// Whose connections begin with a PROXY protocol header.
     pub proxy_protocol: Arc<Networks>,
     /// Cancelled: take no new work.
@@ -71,6 +75,8 @@ pub struct Own {
     pub log: AccessWriter,
     /// Its counters.
     pub metrics: Shard,
+    /// Its sums of what tenants use.
+    pub used: tenants::Writer,
     /// Makes its request ids unlike those of others.
     pub seed: u64,
     /// Counts its ticks, so that the watchdog sees that it turns.
@@ -110,10 +116,11 @@ async fn serve(shared: Shared, own: Own) {
     let context = Context::new(
         Arc::clone(&shared.current),
         Arc::clone(&shared.live),
-        own.log,
+        (own.log, own.used),
         own.metrics,
         own.seed,
         shared.pressure.clone(),
+        Arc::clone(&shared.accounts),
     );
     drop(local::spawn(tick(Rc::clone(&context), own.pulse)));
     let mut listeners = Vec::new();

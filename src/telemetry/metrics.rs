@@ -13,6 +13,7 @@ mod domains;
 mod shard;
 mod text;
 mod upstream;
+mod used;
 
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ pub use self::shard::{Shard, UpstreamCost};
 use self::text::{Kind, Text};
 pub use self::upstream::{ServerFacts, UpstreamFacts};
 use super::Protocol;
+use super::tenants::Tally;
 use crate::clock::UnixTime;
 
 /// Where a label goes that was not registered.
@@ -73,6 +75,10 @@ pub struct Facts<'a> {
     pub engine: &'a EngineFacts,
     /// How the app servers are doing.
     pub upstream: &'a UpstreamFacts,
+    /// What the busiest tenants and all others have used.
+    pub used: &'a [(Arc<str>, Tally)],
+    /// Requests that are in no sum of a tenant.
+    pub used_lost: u64,
 }
 
 /// All shards. Shared with the admin listener.
@@ -186,6 +192,12 @@ impl Metrics {
                 );
             }
         }
+        text.plain(
+            "portico_unknown_plan_total",
+            Kind::Counter,
+            "Requests of tenants that name a plan which is not known.",
+            self.sum(|cells| &cells.unknown_plan),
+        );
         self.render_histogram(
             text,
             "portico_request_duration_seconds",
@@ -290,6 +302,7 @@ impl Facts<'_> {
         certs::render_served(text, &self.engine.node, self.certificates);
         certs::render_engine(text, self.engine, self.certificates);
         self.upstream.render(text);
+        used::render(text, self.used, self.used_lost);
         text.plain(
             "portico_access_log_lost_total",
             Kind::Counter,

@@ -5,12 +5,14 @@
 //! | [`log`] | people and alarms: what changed, what failed | none unless something is wrong |
 //! | [`access`] | one record per request | rendered into a buffer of the worker's own |
 //! | [`metrics`] | counts and durations for a scraper | plain loads and stores on lines no other core writes |
+//! | [`tenants`] | what each tenant has used | an entry in a map of the worker's own |
 //!
 //! Nothing here knows the configuration, and nothing here makes a worker wait for a disk or a pipe.
 
 pub mod access;
 pub mod log;
 pub mod metrics;
+pub mod tenants;
 
 /// The version of HTTP that a request came with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,14 +3,13 @@
 //! Values only, as they stand in a row, checked: nothing here applies them. What a row leaves out, its plan says
 //! (`[plans.NAME]`), and what that leaves out, the configuration.
 
-use std::time::Duration;
-
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use super::row::Flaw;
 use crate::header_name::Fold;
 use crate::units::ByteSize;
+pub use crate::units::Rate;
 
 /// What is known of a tenant. Everything is optional; [`Attributes::default`] says nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -37,45 +36,6 @@ pub struct Attributes {
     pub access_log: Option<bool>,
     /// Whether the host is proven to be the tenant's own. `None`: the source does not say.
     pub verified: Option<bool>,
-}
-
-/// So many in a time: `"50/s"`, `"600/m"`, `"10000/h"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Rate {
-    /// How many, at least 1.
-    pub count: u32,
-    /// In which time.
-    pub per: Duration,
-}
-
-impl Rate {
-    /// Reads `COUNT/s`, `COUNT/m` or `COUNT/h`; a bare number is per second.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let (count, unit) = text.split_once('/').unwrap_or((text, "s"));
-        let seconds = match unit {
-            "s" => 1,
-            "m" => 60,
-            "h" => 3600,
-            _ => return None,
-        };
-        let count = count.trim().parse().ok().filter(|&count| count > 0)?;
-        Some(Self {
-            count,
-            per: Duration::from_secs(seconds),
-        })
-    }
-}
-
-impl std::fmt::Display for Rate {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let unit = match self.per.as_secs() {
-            60 => "m",
-            3600 => "h",
-            _ => "s",
-        };
-        write!(f, "{}/{unit}", self.count)
-    }
 }
 
 /// Longest name of a plan or pool, in characters.
@@ -201,6 +161,8 @@ pub(super) fn flag(value: &str) -> Result<bool, Flaw> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

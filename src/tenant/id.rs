@@ -29,6 +29,12 @@ impl Name {
         &self.0
     }
 
+    /// The name as text that others may hold on to.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<str> {
+        &self.0
+    }
+
     /// The name as a header value: what is not `[A-Za-z0-9._~-]` is percent-encoded (RFC 3986 §2.1), so that every
     /// name is one legal value and no two names share one.
     #[must_use]

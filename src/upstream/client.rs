@@ -15,9 +15,11 @@ use super::lease::{Cause, Failed, Lease, Slot};
 use super::pool::{Permit, Pool, Way};
 use super::queue::Queue;
 use super::retry::{self, Attempt, Decision};
+use super::share::{self, Claim};
 use super::spec::Spec;
 use crate::net::deadline::Deadline;
 use crate::net::proxy_header::Header;
+use crate::net::quota::Quota;
 
 /// The servers that may answer, as one worker sees them.
 #[derive(Debug)]
@@ -108,8 +110,31 @@ where
         }
     }
 
+    /// Its name, servers and settings.
+    #[must_use]
+    pub fn spec(&self) -> &Arc<Spec> {
+        &self.spec
+    }
+
+    /// What a tenant may hold that has `percent` of this group: of the servers that are in service, if they have a cap.
+    #[must_use]
+    pub fn claim(&self, percent: u32, places: &Arc<Quota>, waiting: &Arc<Quota>) -> Option<Claim> {
+        let settings = &self.spec.settings;
+        let most = settings.server_requests?;
+        let members = self.spec.members.iter();
+        let well = members.filter(|member| member.server.share(settings.slow_start) != 0);
+        let servers = u32::try_from(well.count()).unwrap_or(u32::MAX).max(1);
+        Some(Claim {
+            places: Arc::clone(places),
+            most_places: share::part(most.saturating_mul(servers), percent),
+            waiting: Arc::clone(waiting),
+            most_waiting: share::part(settings.queue, percent),
+        })
+    }
+
     /// Sends `request`, whose target is in origin form and whose headers are final. `from` is for servers that are told
-    /// by a PROXY protocol header whose connection it is. `deadline` is used for each wait.
+    /// by a PROXY protocol header whose connection it is. `deadline` is used for each wait. The place it
+    /// gets counts for `claim` until the lease is dropped.
     ///
     /// Dropped before it is done, the connection in use is closed, or the stream reset.
     ///
@@ -118,7 +143,7 @@ where
     pub async fn send(
         &self,
         mut request: Request<B>,
-        from: Header,
+        (from, claim): (Header, Option<&Claim>),
         deadline: &Deadline,
         sent: &mut Sent,
     ) -> Result<Answer<B>, SendError> {
@@ -126,7 +151,8 @@ where
         let only_http1 = request.headers().contains_key(header::UPGRADE);
         let mut tries = Tries::default();
         loop {
-            let found = self.lease(&mut tries, only_http1, from, deadline, sent);
+            let wants = (only_http1, claim);
+            let found = self.lease(&mut tries, wants, from, deadline, sent);
             let (index, mut lease, reused) = found.await?;
             tries.sends += 1;
             let copy = if reused || lease.is_http2() || self.pools.len() > 1 {
@@ -177,15 +203,15 @@ where
     async fn lease(
         &self,
         tries: &mut Tries,
-        only_http1: bool,
+        (only_http1, claim): (bool, Option<&Claim>),
         from: Header,
         deadline: &Deadline,
         sent: &mut Sent,
     ) -> Result<(usize, Lease<B>, bool), SendError> {
         loop {
             // Nobody overtakes those who wait.
-            let way = if self.queue.is_empty() {
-                self.admit(tries, only_http1)
+            let way = if self.queue.is_clear() {
+                self.claimed(claim, tries, only_http1)
             } else {
                 None
             };
@@ -193,7 +219,7 @@ where
                 Some(way) => way,
                 None => {
                     sent.queued = true;
-                    Box::pin(self.wait(tries, only_http1, deadline)).await?
+                    Box::pin(self.wait(claim, tries, only_http1, deadline)).await?
                 }
             };
             match way {
@@ -354,20 +380,45 @@ where
         None
     }
 
+    /// As [`Self::admit`], as part of a tenant's share.
+    fn claimed(
+        &self,
+        claim: Option<&Claim>,
+        tries: &Tries,
+        only_http1: bool,
+    ) -> Option<(usize, Way<B>)> {
+        let Some(claim) = claim else {
+            return self.admit(tries, only_http1);
+        };
+        let place = claim.place()?;
+        let (index, mut way) = self.admit(tries, only_http1)?;
+        match &mut way {
+            Way::Kept(lease) => lease.hold(Some(place)),
+            Way::Connect(slot, _) | Way::Soon(slot) => slot.hold(Some(place)),
+        }
+        Some((index, way))
+    }
+
     /// Waits in the queue until a server has room.
     async fn wait(
         &self,
+        claim: Option<&Claim>,
         tries: &Tries,
         only_http1: bool,
         deadline: &Deadline,
     ) -> Result<(usize, Way<B>), SendError> {
         let settings = &self.spec.settings;
+        let _part = match claim {
+            Some(claim) => Some(claim.wait().ok_or(SendError::ShareSpent)?),
+            None => None,
+        };
         let _place = self
             .spec
             .shared
             .enter(settings.queue)
             .ok_or(SendError::QueueFull)?;
-        let room = self.queue.wait(|| self.admit(tries, only_http1));
+        let attempt = || self.claimed(claim, tries, only_http1);
+        let room = self.queue.wait(claim, attempt);
         deadline
             .limit(settings.queue_timeout, room)
             .await

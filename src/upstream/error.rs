@@ -25,6 +25,9 @@ pub enum SendError {
     /// Every server is at its limit, and as many requests wait already as may.
     #[error("every server is at its limit, and the queue is full")]
     QueueFull,
+    /// The tenant holds its whole share of the group, and as many of its requests wait already as may.
+    #[error("the tenant holds its whole share of the servers")]
+    ShareSpent,
     /// Every server was at its limit for longer than a request waits.
     #[error("every server was at its limit for too long")]
     QueueTimeout,

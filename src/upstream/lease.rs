@@ -14,6 +14,7 @@ use super::interim::Interim;
 use super::pool::{Multi, Pool};
 use super::wire;
 use crate::net::deadline::Deadline;
+use crate::net::quota::Taken;
 
 /// How long a connection that nobody waits for may take to send what is left of its request.
 const LAST_BYTES: Duration = Duration::from_secs(30);
@@ -24,6 +25,8 @@ pub struct Slot<B> {
     pool: Rc<Pool<B>>,
     /// Whether it is counted against the cap of all workers.
     counted: bool,
+    /// The place of its tenant's share.
+    place: Option<Taken>,
 }
 
 impl<B> Slot<B> {
@@ -32,7 +35,13 @@ impl<B> Slot<B> {
         Self {
             pool: Rc::clone(pool),
             counted,
+            place: None,
         }
+    }
+
+    /// Counts it as `place` of its tenant too, as long as it lasts.
+    pub(super) fn hold(&mut self, place: Option<Taken>) {
+        self.place = place;
     }
 
     /// The pool of the server.
@@ -48,6 +57,8 @@ impl<B> Drop for Slot<B> {
         if self.counted {
             self.pool.server().end_request();
         }
+        // Before the next one is let look.
+        drop(self.place.take());
         self.pool.queue().wake();
     }
 }
@@ -112,6 +123,11 @@ where
             multi: Rc::clone(multi),
         };
         Self { conn, slot }
+    }
+
+    /// As [`Slot::hold`].
+    pub(super) fn hold(&mut self, place: Option<Taken>) {
+        self.slot.hold(place);
     }
 
     /// The pool it belongs to.

@@ -1,4 +1,5 @@
-//! Requests of one worker that wait because every server is at its limit, first come, first served.
+//! Requests of one worker that wait because every server is at its limit, first come, first served; but those whose tenant
+//! holds its whole share of the group let others go first.
 //!
 //! Whoever gives something back on this worker wakes the first one; what other workers give back is seen at the next
 //! tick, so that no core ever wakes another. The length and the wait are bounded by the caller.
@@ -8,10 +9,27 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Poll, Waker};
 
+use super::share::Claim;
+
+/// A request that waits.
+#[derive(Debug)]
+struct Waiting {
+    ticket: u64,
+    waker: Waker,
+    /// What its tenant may hold; while that is spent, others go first.
+    claim: Option<Claim>,
+}
+
+impl Waiting {
+    fn may_go(&self) -> bool {
+        self.claim.as_ref().is_none_or(Claim::has_room)
+    }
+}
+
 /// The waiting requests of one worker for one group.
 #[derive(Debug, Default)]
 pub struct Queue {
-    waiting: RefCell<VecDeque<(u64, Waker)>>,
+    waiting: RefCell<VecDeque<Waiting>>,
     next: Cell<u64>,
     length: Cell<usize>,
 }
@@ -21,6 +39,12 @@ impl Queue {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.length.get() == 0
+    }
+
+    /// Whether nobody waits who only wants a server with room.
+    #[must_use]
+    pub fn is_clear(&self) -> bool {
+        self.is_empty() || !self.waiting.borrow().iter().any(Waiting::may_go)
     }
 
     /// How many wait.
@@ -34,13 +58,17 @@ impl Queue {
         if self.is_empty() {
             return;
         }
-        if let Some((_, waker)) = self.waiting.borrow().front() {
-            waker.wake_by_ref();
+        if let Some(first) = self.waiting.borrow().iter().find(|one| one.may_go()) {
+            first.waker.wake_by_ref();
         }
     }
 
-    /// Waits until it is this request's turn and `attempt` gives something.
-    pub async fn wait<T>(&self, mut attempt: impl FnMut() -> Option<T>) -> T {
+    /// Waits until it is this request's turn and `attempt` gives something. It has no turn while `claim` is spent.
+    pub async fn wait<T>(
+        &self,
+        claim: Option<&Claim>,
+        mut attempt: impl FnMut() -> Option<T>,
+    ) -> T {
         let ticket = self.next.get();
         self.next.set(ticket.wrapping_add(1));
         let _place = Place {
@@ -49,12 +77,17 @@ impl Queue {
         };
         poll_fn(|cx| {
             let mut waiting = self.waiting.borrow_mut();
-            match waiting.iter_mut().find(|(own, _)| *own == ticket) {
-                Some((_, waker)) => waker.clone_from(cx.waker()),
-                None => waiting.push_back((ticket, cx.waker().clone())),
+            match waiting.iter_mut().find(|one| one.ticket == ticket) {
+                Some(own) => own.waker.clone_from(cx.waker()),
+                None => waiting.push_back(Waiting {
+                    ticket,
+                    waker: cx.waker().clone(),
+                    claim: claim.cloned(),
+                }),
             }
             self.length.set(waiting.len());
-            let first = waiting.front().is_some_and(|(own, _)| *own == ticket);
+            let first = waiting.iter().find(|one| one.may_go());
+            let first = first.is_some_and(|one| one.ticket == ticket);
             drop(waiting);
             match first.then(&mut attempt).flatten() {
                 Some(got) => Poll::Ready(got),
@@ -74,7 +107,7 @@ struct Place<'q> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut waiting = self.queue.waiting.borrow_mut();
-        waiting.retain(|(own, _)| *own != self.ticket);
+        waiting.retain(|one| one.ticket != self.ticket);
         self.queue.length.set(waiting.len());
         drop(waiting);
         self.queue.wake();
@@ -98,9 +131,9 @@ mod tests {
             Some(())
         };
         let cx = &mut Context::from_waker(Waker::noop());
-        let mut first = Box::pin(queue.wait(take));
-        let mut second = Box::pin(queue.wait(take));
-        let mut third = pin!(queue.wait(take));
+        let mut first = Box::pin(queue.wait(None, take));
+        let mut second = Box::pin(queue.wait(None, take));
+        let mut third = pin!(queue.wait(None, take));
         assert!(first.as_mut().poll(cx).is_pending());
         assert!(second.as_mut().poll(cx).is_pending());
         assert!(third.as_mut().poll(cx).is_pending());
@@ -112,5 +145,34 @@ mod tests {
         room.set(1);
         drop(second);
         assert!(third.as_mut().poll(cx).is_ready());
+    }
+
+    #[test]
+    fn who_holds_a_whole_share_lets_others_go_first() {
+        use std::sync::Arc;
+
+        use crate::net::quota::Quota;
+        let places = Arc::new(Quota::default());
+        let claim = Claim {
+            places: Arc::clone(&places),
+            most_places: 1,
+            waiting: Arc::default(),
+            most_waiting: 5,
+        };
+        let held = places.take(1);
+        let queue = Queue::default();
+        let cx = &mut Context::from_waker(Waker::noop());
+        let mut greedy = Box::pin(queue.wait(Some(&claim), || Some(())));
+        assert!(greedy.as_mut().poll(cx).is_pending());
+        assert!(!queue.is_empty() && queue.is_clear());
+        let mut other = Box::pin(queue.wait(None, || Some(())));
+        assert!(
+            other.as_mut().poll(cx).is_ready(),
+            "it is the first that may go"
+        );
+        drop(other);
+        drop(held);
+        assert!(!queue.is_clear());
+        assert!(greedy.as_mut().poll(cx).is_ready());
     }
 }

@@ -6,14 +6,11 @@ use super::server::{Ejection, Registry, Server, Shared};
 use super::tls::{Tls, TlsSetupError};
 use crate::config::{Transport, Upstream, UpstreamAddress};
 
-/// The name of the only group there is today.
-pub const APP: &str = "app";
-
 /// One group.
 #[derive(Debug)]
 pub struct Spec {
     /// Its name; a worker keeps its connections by it.
-    pub name: &'static str,
+    pub name: Arc<str>,
     /// The settings.
     pub settings: Upstream,
     /// The servers, in the order of the configuration.
@@ -42,7 +39,7 @@ impl Spec {
     /// # Errors
     /// [`TlsSetupError`], if a server has `https`.
     pub fn build(
-        name: &'static str,
+        name: &str,
         settings: &Upstream,
         probe_host: &str,
         registry: &Registry,
@@ -64,7 +61,7 @@ impl Spec {
             .as_ref()
             .and_then(|probe| probe.host.as_deref());
         Ok(Self {
-            name,
+            name: Arc::from(name),
             members: settings
                 .servers
                 .iter()

@@ -22,7 +22,7 @@ use crate::net::deadline::Timers;
 pub struct Upstreams<B> {
     timers: Timers,
     random: Rc<Random>,
-    groups: RefCell<HashMap<&'static str, Kept<B>>>,
+    groups: RefCell<HashMap<Arc<str>, Kept<B>>>,
 }
 
 #[derive(Debug)]
@@ -54,12 +54,14 @@ where
     #[must_use]
     pub fn group(&self, spec: &Arc<Spec>) -> Group<B> {
         let mut groups = self.groups.borrow_mut();
-        let kept = groups.entry(spec.name).or_insert_with(|| Kept {
-            pools: HashMap::new(),
-            queue: Rc::default(),
-            budget: Rc::default(),
-            shared: Arc::clone(&spec.shared),
-        });
+        let kept = groups
+            .entry(Arc::clone(&spec.name))
+            .or_insert_with(|| Kept {
+                pools: HashMap::new(),
+                queue: Rc::default(),
+                budget: Rc::default(),
+                shared: Arc::clone(&spec.shared),
+            });
         let own = &spec.settings;
         kept.budget.configure(own.retry_percent);
         kept.pools.retain(|address, _| {
@@ -91,6 +93,11 @@ where
             Rc::clone(&kept.budget),
             Rc::clone(&self.random),
         )
+    }
+
+    /// Forgets the groups that `keep` does not name; requests under way hold on to theirs.
+    pub fn retain(&self, keep: impl Fn(&str) -> bool) {
+        self.groups.borrow_mut().retain(|name, _| keep(name));
     }
 
     /// Once a tick: closes unused connections, lets waiting requests look again, fills the floor of the budgets.

@@ -5,6 +5,7 @@ mod arbitrary;
 mod certificates;
 mod files;
 mod good;
+mod pools;
 mod samples;
 mod shape;
 mod upstream;

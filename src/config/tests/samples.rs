@@ -105,13 +105,20 @@ fn the_credentials_sample_has_the_keys_of_each_provider() {
     }
 }
 
+/// Sections that stand in comments until somebody names one.
+const OPTIONAL: &[&str] = &["plans.NAME", "pools.NAME"];
+
 /// `# key = value` and `key = value` of `portico.toml`, by section.
 fn sample_keys() -> Vec<(String, String, bool)> {
     let mut section = String::new();
     let mut keys = Vec::new();
     for line in read("portico.toml").lines() {
-        // A list of sections is shown commented out, since it is empty by default.
-        let name = line.strip_prefix("# [[").or_else(|| line.strip_prefix('['));
+        // A list of sections, or sections with names, are shown commented out, since there are none by default.
+        let named = |line: &str| OPTIONAL.iter().any(|name| line == format!("# [{name}]"));
+        let name = line
+            .strip_prefix("# [[")
+            .or_else(|| line.strip_prefix("# [").filter(|_| named(line)))
+            .or_else(|| line.strip_prefix('['));
         if let Some(name) = name {
             section = format!("{}.", name.trim_end_matches(']'));
         }
@@ -154,6 +161,8 @@ fn portico_toml_shows_every_key_once_with_its_default() {
                     "client_auth.",
                     "tenants.postgres.",
                     "tenants.signature.",
+                    "plans.",
+                    "pools.",
                     "upstream.probe."
                 ]
                 .iter()
@@ -186,11 +195,22 @@ fn commented_keys_of_portico_toml_are_well_formed() {
             continue;
         }
         assert!(sample.contains(&commented), "{key}");
+        let mut sample = sample.clone();
+        if let Some(section) = OPTIONAL.iter().find(|name| key.starts_with(**name)) {
+            let at = sample.find(&format!("\n# [{section}]\n")).unwrap();
+            let (_, rest) = sample.split_at(at);
+            let (own, _) = rest.split_once("\n\n").unwrap();
+            let end = at + own.len();
+            let own = own.replace(&format!("# [{section}]"), &format!("[{section}]"));
+            let own = format!("{own}\n").replace(&commented, &format!("\n{name} = {value}\n"));
+            sample.replace_range(at..=end, &own);
+        }
         if let Err(problems) = parse(&sample.replace(&commented, &format!("\n{name} = {value}\n")))
         {
             // A key of another provider, or one of a pair whose other half is still a comment.
             let alone = |problem: &Problem| {
                 problem.message.starts_with("the key has no use with")
+                    || problem.message.starts_with("there is no pool")
                     || (problem.message == "the key is missing" && !problem.key.ends_with(name))
             };
             assert!(problems.list.iter().all(alone), "{problems}");

@@ -130,6 +130,11 @@ impl Shard {
         self.cells.first_byte.observe(duration_us);
     }
 
+    /// A tenant named a plan that is not known.
+    pub fn unknown_plan(&self) {
+        self.cells.unknown_plan.add(1);
+    }
+
     /// A connection was upgraded.
     pub fn tunnel_opened(&self) {
         self.cells.tunnels.add(1);
@@ -183,6 +188,7 @@ pub(super) struct Cells {
     pub(super) queued: Counter,
     pub(super) first_byte: Histogram,
     pub(super) tunnels: Counter,
+    pub(super) unknown_plan: Counter,
     pub(super) access_log_dropped: Counter,
     pub(super) requests: Row,
     pub(super) refused: Row,
@@ -210,6 +216,7 @@ impl Cells {
             queued: Counter::default(),
             first_byte: Histogram::default(),
             tunnels: Counter::default(),
+            unknown_plan: Counter::default(),
             access_log_dropped: Counter::default(),
             requests: Row::new(Protocol::ALL.len() * CLASSES.len()),
             refused: Row::new(labels.refused.len()),

@@ -55,6 +55,7 @@ fn upstream() -> UpstreamFacts {
         servers: vec![
             ServerFacts {
                 server: "http://app\"1:8000".to_owned(),
+                pool: "app".to_owned(),
                 state: "ejected",
                 requests: 4,
                 connections: 9,
@@ -63,11 +64,12 @@ fn upstream() -> UpstreamFacts {
             },
             ServerFacts {
                 server: "unix:/run/app.sock".to_owned(),
+                pool: "eu".to_owned(),
                 state: "up",
                 ..ServerFacts::default()
             },
         ],
-        queued: 3,
+        queued: vec![("app".to_owned(), 3)],
     }
 }
 
@@ -75,6 +77,8 @@ fn facts<'a>(engine: &'a EngineFacts, upstream: &'a UpstreamFacts) -> Facts<'a> 
     Facts {
         engine,
         upstream,
+        used: &[],
+        used_lost: 0,
         version: "1.2.3",
         started: UnixTime(1_795_219_200),
         ready: true,
@@ -358,13 +362,13 @@ fn app_servers_have_their_figures() {
         ("portico_upstream_retries_total", 2.0),
         ("portico_upstream_retry_budget_exhausted_total", 1.0),
         ("portico_upstream_queued_total", 1.0),
-        ("portico_upstream_queued", 3.0),
+        ("portico_upstream_queued{pool=\"app\"}", 3.0),
         (
-            "portico_upstream_server_state{server=\"unix:/run/app.sock\",state=\"up\"}",
+            "portico_upstream_server_state{server=\"unix:/run/app.sock\",pool=\"eu\",state=\"up\"}",
             1.0,
         ),
         (
-            "portico_upstream_requests_in_flight{server=\"unix:/run/app.sock\"}",
+            "portico_upstream_requests_in_flight{server=\"unix:/run/app.sock\",pool=\"eu\"}",
             0.0,
         ),
     ] {

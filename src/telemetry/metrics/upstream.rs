@@ -11,6 +11,8 @@ const STATES: [&str; 4] = ["up", "warming", "ejected", "down"];
 pub struct ServerFacts {
     /// Its address as configured.
     pub server: String,
+    /// The pool it belongs to.
+    pub pool: String,
     /// `up`, `warming`, `ejected` or `down`.
     pub state: &'static str,
     /// Requests under way.
@@ -28,8 +30,8 @@ pub struct ServerFacts {
 pub struct UpstreamFacts {
     /// The servers of the configuration.
     pub servers: Vec<ServerFacts>,
-    /// Requests that wait for a server.
-    pub queued: u32,
+    /// Requests that wait for a server, by pool.
+    pub queued: Vec<(String, u32)>,
 }
 
 impl UpstreamFacts {
@@ -44,7 +46,11 @@ impl UpstreamFacts {
             for state in STATES {
                 text.sample(
                     name,
-                    &[("server", &server.server), ("state", state)],
+                    &[
+                        ("server", &server.server),
+                        ("pool", &server.pool),
+                        ("state", state),
+                    ],
                     u64::from(server.state == state),
                 );
             }
@@ -52,7 +58,8 @@ impl UpstreamFacts {
         let mut each = |name: &str, kind, help: &str, value: &dyn Fn(&ServerFacts) -> u64| {
             text.family(name, kind, help);
             for server in &self.servers {
-                text.sample(name, &[("server", &server.server)], value(server));
+                let labels = [("server", &*server.server), ("pool", &*server.pool)];
+                text.sample(name, &labels, value(server));
             }
         };
         each(
@@ -79,12 +86,15 @@ impl UpstreamFacts {
             "Probes of an app server that failed.",
             &|server| server.probes_failed,
         );
-        text.plain(
-            "portico_upstream_queued",
+        let name = "portico_upstream_queued";
+        text.family(
+            name,
             Kind::Gauge,
-            "Requests that wait because every app server is at its limit.",
-            self.queued,
+            "Requests that wait because every app server of a pool is at its limit.",
         );
+        for (pool, queued) in &self.queued {
+            text.sample(name, &[("pool", pool)], queued);
+        }
     }
 }
 

@@ -75,12 +75,18 @@ pub(super) fn config(
         tls: portico::config::Tls::default(),
         client_auth: Vec::new(),
         tenants: Tenants::default(),
+        tenant_limits: portico::config::Plan::default(),
+        plans: portico::config::Plans::new(),
         upstream: Upstream::default(),
+        pools: portico::config::Pools::new(),
+        canary: portico::config::Canary::default(),
         http: Http::default(),
         pages: Pages::default(),
         access: portico::config::AccessLists::default(),
         limits: Limits::default(),
         log: Log::default(),
+        metrics: portico::config::Metrics::default(),
+        usage: portico::config::Usage::default(),
         server: Server::default(),
     }
 }

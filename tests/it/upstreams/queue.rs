@@ -32,7 +32,7 @@ async fn upstream_requests_over_the_cap_wait_their_turn() {
         .map(|round| ask(&site, Protocol::BOTH[round % 2], "POST"))
         .collect();
     wait::until_async("six requests in the queue", async || {
-        (site.portico.metric("portico_upstream_queued ") > 5.5).then_some(())
+        (site.portico.metric("portico_upstream_queued{") > 5.5).then_some(())
     })
     .await;
     arrived(&origin, 2).await;
@@ -51,7 +51,7 @@ async fn upstream_requests_over_the_cap_wait_their_turn() {
         assert_eq!(answer.await.unwrap().text(), "through");
     }
     assert!(site.portico.metric("portico_upstream_queued_total") > 5.5);
-    assert!(site.portico.metric("portico_upstream_queued ") < 0.5);
+    assert!(site.portico.metric("portico_upstream_queued{") < 0.5);
 }
 
 #[tokio::test]
@@ -67,7 +67,7 @@ async fn upstream_queue_that_is_full_or_slow_answers_503() {
     arrived(&origin, 1).await;
     let second = ask(&site, Protocol::Http2, "GET");
     wait::until_async("one request in the queue", async || {
-        (site.portico.metric("portico_upstream_queued ") > 0.5).then_some(())
+        (site.portico.metric("portico_upstream_queued{") > 0.5).then_some(())
     })
     .await;
     for protocol in Protocol::BOTH {
@@ -100,7 +100,7 @@ async fn upstream_clients_that_leave_the_queue_cost_nobody_a_turn() {
     let leaving: Vec<_> = (0..5).map(|_| ask(&site, Protocol::Http2, "GET")).collect();
     let queued = async |count: f64| {
         wait::until_async("the queue", async || {
-            let queued = site.portico.metric("portico_upstream_queued ");
+            let queued = site.portico.metric("portico_upstream_queued{");
             ((queued - count).abs() < 0.5).then_some(())
         })
         .await;
