@@ -39,7 +39,7 @@ use crate::units::format_duration;
 const TOGETHER: usize = 64;
 /// A question is asked again over a new connection if the old one ends under it, but not for ever.
 const TRIES: usize = 3;
-/// A connection that ends sooner is not made anew at once.
+/// A connection that ends sooner is made anew at once no more than once in a row.
 const SHORT: Duration = Duration::from_secs(1);
 /// What a look-up may cost by the planner's reckoning: with an index it is some ten, and a table that costs as much to read through
 /// has tens of thousands of rows.
@@ -271,10 +271,14 @@ impl Source for Lookups {
 
     async fn keep(&self, memory: &Memory) -> Infallible {
         let mut pauses = Pauses::default();
+        // One that ends soon is made anew at once only if the one before has not.
+        let mut patient = true;
         loop {
             let began = Instant::now();
             let (was_up, error) = self.hold(memory).await;
-            if was_up && began.elapsed() > SHORT {
+            let long = began.elapsed() > SHORT;
+            if was_up && (long || std::mem::replace(&mut patient, false)) {
+                patient |= long;
                 tracing::info!(
                     "the connection to the database has ended and is made anew: {error}"
                 );
@@ -283,6 +287,7 @@ impl Source for Lookups {
             memory.is_down(&error);
             self.line.send_replace(Line::Down(error.to_string().into()));
             sleep(pauses.after(began.elapsed())).await;
+            patient = true;
         }
     }
 }
