@@ -22,10 +22,19 @@ fn telling() -> PostgresBuilder {
         .set("max_prepared_transactions", "1")
 }
 
+/// Time for an answer on a busy machine.
+pub(super) const PATIENT: &str = "timeout = \"10s\"";
+
 /// A site that looks hosts up by this connection string.
 pub(super) fn lookup(origin: &Origin, dsn: &str, settings: &[&str]) -> (SiteBuilder, TempDir) {
     let (mut site, folder) = before(origin, dsn);
-    for line in ["mode = \"lookup\""].iter().chain(settings) {
+    // On a busy machine an answer may take long, unless that is what the test is about.
+    let patience = (!settings.iter().any(|line| line.starts_with("timeout"))).then_some(PATIENT);
+    for line in ["mode = \"lookup\""]
+        .iter()
+        .chain(settings)
+        .chain(&patience)
+    {
         site = site.set("tenants.postgres", line);
     }
     (site, folder)

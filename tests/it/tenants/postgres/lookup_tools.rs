@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::lookup::lookup;
+use super::lookup::{PATIENT, lookup};
 use super::presets::Case;
 use super::rig::{DATABASE, ROLE, add, answer, before, database, until};
 use crate::support::origin::Origin;
@@ -164,14 +164,14 @@ async fn a_purge_has_a_host_read_again_where_all_rows_are_in_memory() {
 
 #[tokio::test]
 async fn lookup_by_label_and_two_tenants_of_one_host() {
-    let case = Case::start(
+    let mut case = Case::start(
         "laravel-tenancy",
         "CREATE TABLE tenants (id varchar(255) PRIMARY KEY);
          CREATE TABLE domains (id serial PRIMARY KEY, domain varchar(255) NOT NULL UNIQUE,
             tenant_id varchar(255) NOT NULL REFERENCES tenants (id) ON UPDATE CASCADE ON DELETE CASCADE);
          INSERT INTO tenants (id) VALUES ('foo'), ('bar');
          INSERT INTO domains (domain, tenant_id) VALUES ('acme', 'foo'), ('shop.example.test', 'foo')",
-        &["mode = \"lookup\"", "positive_ttl = \"24h\"", "negative_ttl = \"24h\""],
+        &["mode = \"lookup\"", PATIENT, "positive_ttl = \"24h\"", "negative_ttl = \"24h\""],
     );
     assert_eq!(case.served("acme").await, "foo");
     assert_eq!(case.served("shop").await, "foo");
@@ -186,8 +186,7 @@ async fn lookup_by_label_and_two_tenants_of_one_host() {
     until(&case.site, "both", 503).await;
     assert_eq!(case.served("acme").await, "foo");
     assert_eq!(case.served("shop").await, "foo");
-    let log = case.site.portico.stderr();
-    assert!(log.contains("two tenants have it"), "{log}");
+    case.site.portico.wait_log("two tenants have it");
     assert_eq!(case.site.portico.metric("portico_directory_up"), 1.0);
     case.sql("DELETE FROM domains WHERE domain = 'both'");
     assert_eq!(case.served("both").await, "bar");
@@ -199,20 +198,21 @@ async fn lookup_by_a_query_of_ones_own_and_rails() {
         "rails",
         "CREATE TABLE accounts (id bigserial PRIMARY KEY, subdomain varchar UNIQUE, domain varchar UNIQUE);
          INSERT INTO accounts (id, subdomain, domain) VALUES (7, 'acme', 'shop.example.test'), (8, 'globex', NULL)",
-        &["mode = \"lookup\""],
+        &["mode = \"lookup\"", PATIENT],
     );
     assert_eq!(case.served("acme").await, "7");
     assert_eq!(case.served("shop").await, "7");
     assert_eq!(case.served("globex").await, "8");
     case.unknown("initech").await;
     drop(case);
-    let case = Case::start(
+    let mut case = Case::start(
         "custom",
         "CREATE TABLE sites (name text PRIMARY KEY, owner int NOT NULL, kind text NOT NULL DEFAULT 'active');
          GRANT SELECT ON sites TO edge;
          INSERT INTO sites VALUES ('acme', 1, 'active'), ('odd', 2, 'asleep')",
         &[
             "mode = \"lookup\"",
+            PATIENT,
             "negative_ttl = \"24h\"",
             "query = \"SELECT s.name AS host, s.owner AS id, s.kind AS state FROM public.sites AS s\"",
         ],
@@ -223,6 +223,6 @@ async fn lookup_by_a_query_of_ones_own_and_rails() {
     assert_eq!(case.served("globex").await, "3");
     // A row that cannot be taken is no answer, and no trouble of the others.
     until(&case.site, "odd", 503).await;
-    assert!(case.site.portico.stderr().contains("not a state"));
+    case.site.portico.wait_log("not a state");
     assert_eq!(case.site.portico.metric("portico_directory_up"), 1.0);
 }
