@@ -260,6 +260,13 @@ fn listed(answer: &Value) -> String {
         (_, 0) => format!("the source `{source}` has no hosts in memory"),
         (_, count) => format!("{count} hosts in memory, source `{source}`"),
     });
+    if answer.get("complete") == Some(&Value::Bool(false)) {
+        lines.push(
+            "these are not all tenants: a source that is asked host by host has no list, and only hosts that were asked for lately \
+             are in memory; `portico tenant explain HOST` asks for one"
+                .to_owned(),
+        );
+    }
     lines.join("\n")
 }
 
@@ -286,8 +293,10 @@ fn shown(answer: &Value) -> String {
 
 fn purged(answer: &Value) -> String {
     match text(answer, "purged").as_str() {
-        "all" => "forgotten: each host is asked for again at its next request".to_owned(),
-        host => format!("forgotten: {host} is asked for again at its next request"),
+        "all" => {
+            "forgotten: each host is asked for again, at its next request at the latest".to_owned()
+        }
+        host => format!("forgotten: {host} is asked for again, at its next request at the latest"),
     }
 }
 

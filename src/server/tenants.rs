@@ -61,6 +61,8 @@ fn list(limit: usize, snapshot: &Snapshot) -> (StatusCode, Value) {
     let answer = json!({
         "source": directory.source(),
         "count": directory.len(),
+        // Whether the hosts in memory are all that there are.
+        "complete": directory.len().is_some(),
         "hosts": hosts,
         "more": more,
     });
@@ -84,10 +86,14 @@ fn show(name: &str, snapshot: &Snapshot) -> (StatusCode, Value) {
         !named
     });
     let Some(found) = found else {
-        let error = json!({
-            "error": format!("no tenant in memory has this id, slug or host (source `{}`)", directory.source()),
-        });
-        return (StatusCode::NOT_FOUND, error);
+        let mut error = format!(
+            "no tenant in memory has this id, slug or host (source `{}`)",
+            directory.source()
+        );
+        if directory.len().is_none() {
+            error.push_str("; who is not in memory is found by host alone: `portico tenant explain HOST` asks the source");
+        }
+        return (StatusCode::NOT_FOUND, json!({ "error": error }));
     };
     let mut hosts = BTreeSet::new();
     directory.each(&mut |host, tenant| {
@@ -114,7 +120,7 @@ fn purge(host: Option<&Host>, snapshot: &Snapshot) -> (StatusCode, Value) {
         return (StatusCode::OK, json!({ "purged": what }));
     }
     let error = format!(
-        "the source `{}` is held in memory whole: there are no answers to forget (`portico tenant resync` compares a database)",
+        "the source `{}` is held in memory whole: there are no answers to forget",
         directory.source()
     );
     (StatusCode::CONFLICT, json!({ "error": error }))

@@ -16,12 +16,16 @@ pub enum Tenant {
     /// Asks the source as a request would, if the host is not known.
     Explain(TenantHost),
     /// List hosts and their tenants, as far as they are in memory
+    ///
+    /// A source that is asked host by host (`http`, or a database with `mode = "lookup"`) has no list: of it, only hosts that were
+    /// asked for lately are shown.
     List(TenantList),
     /// Show one tenant by its id, slug or host
     Show(TenantName),
     /// Forget what the source has said, so that the next request asks it
     ///
-    /// While the source does not answer, what it said last is served on.
+    /// While the source does not answer, what it said last is served on. A database whose rows are all in memory is read
+    /// again at once.
     Purge(TenantPurge),
     /// Say how this tenant is suspended at its source, which Portico only reads
     Suspend(TenantName),
