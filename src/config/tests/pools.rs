@@ -41,7 +41,7 @@ percent = 10
     let config = config.unwrap();
     assert_eq!(config.tenant_limits.share, Some(40));
     assert_eq!(config.tenant_limits.deny.len(), 1);
-    let gold = &config.plans["gold"];
+    let gold = config.plans.get("gold").unwrap();
     assert_eq!(
         (gold.rate, gold.concurrency),
         (Rate::parse("600/m"), Some(20))
@@ -51,7 +51,7 @@ percent = 10
         gold.address_rate, None,
         "the defaults are merged for each tenant"
     );
-    let pool = &config.pools["eu-1"];
+    let pool = config.pools.get("eu-1").unwrap();
     assert_eq!((pool.servers.len(), pool.server_requests), (2, Some(7)));
     assert_eq!(pool.probe.as_ref().unwrap().path, "/healthz");
     assert_eq!(pool.queue, config.upstream.queue, "the same defaults");
