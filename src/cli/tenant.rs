@@ -4,6 +4,7 @@
 //! to be told.
 
 mod ask;
+mod explain;
 mod sql;
 
 use serde_json::Value;
@@ -16,10 +17,7 @@ use crate::config::TenantSource;
 /// Runs a verb.
 pub(super) fn run(verb: &Tenant) -> Exit {
     match verb {
-        Tenant::Explain(options) => {
-            let path = format!("/tenants/explain?host={}", options.host);
-            told(&options.file, options.json, Method::Get, &path, explained)
-        }
+        Tenant::Explain(options) => explain::explain(options),
         Tenant::List(options) => {
             let path = format!("/tenants?limit={}", options.limit);
             told(&options.file, options.json, Method::Get, &path, listed)
@@ -176,67 +174,6 @@ fn text(value: &Value, key: &str) -> String {
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
     }
-}
-
-fn explained(answer: &Value) -> String {
-    let part = |key: &str| answer.get(key).unwrap_or(&Value::Null);
-    let (cache, tenant, certificate) = (part("cache"), part("tenant"), part("certificate"));
-    let cached = match text(cache, "state").as_str() {
-        "listed" => "in memory, whole".to_owned(),
-        "fresh" => format!("asked {} s ago, fresh", text(cache, "age_seconds")),
-        "stale" => format!(
-            "asked {} s ago, to be asked again",
-            text(cache, "age_seconds")
-        ),
-        "nobody" => "asked lately: nobody's".to_owned(),
-        _ => "not known before this question".to_owned(),
-    };
-    let mut lines = vec![
-        ("host", text(answer, "host")),
-        ("source", format!("{}: {cached}", text(answer, "source"))),
-    ];
-    if !part("trouble").is_null() {
-        lines.push(("trouble", text(answer, "trouble")));
-    }
-    lines.push((
-        "tenant",
-        if tenant.is_null() {
-            "none".to_owned()
-        } else {
-            format!("{} ({})", text(tenant, "id"), text(tenant, "state"))
-        },
-    ));
-    lines.push((
-        "pool",
-        match tenant.get("pool") {
-            Some(Value::String(pool)) => pool.clone(),
-            _ => "the default".to_owned(),
-        },
-    ));
-    lines.push((
-        "certificate",
-        if certificate.is_null() {
-            "none".to_owned()
-        } else {
-            format!(
-                "{}, valid until {}, serial {}",
-                text(certificate, "lineage"),
-                text(certificate, "not_after"),
-                text(certificate, "serial")
-            )
-        },
-    ));
-    for listener in ["https", "http"] {
-        let answer = part(listener);
-        lines.push((
-            listener,
-            match answer.get("status") {
-                Some(Value::Number(status)) => format!("{status} {}", text(answer, "reason")),
-                _ => text(answer, "reason"),
-            },
-        ));
-    }
-    table(&lines)
 }
 
 fn listed(answer: &Value) -> String {

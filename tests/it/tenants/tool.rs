@@ -125,7 +125,10 @@ async fn explain_says_what_a_request_gets() {
         assert_eq!(got, (&https, &http), "{host}: {answer}");
         assert_eq!(answer["source"], "http");
     }
+    let inside = json_of(&site, &["explain", "acme.example.test"]);
+    assert_eq!(inside["custom_domain"]["state"], "covered");
     let outside = json_of(&site, &["explain", "www.customer.test"]);
+    assert_eq!(outside["custom_domain"]["state"], "off");
     assert_eq!(outside["certificate"], Value::Null);
     assert!(
         outside["https"]["reason"]
