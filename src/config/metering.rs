@@ -17,7 +17,7 @@ pub struct Metrics {
 pub struct Usage {
     /// The file. Default: none, nothing is recorded.
     pub file: Option<PathBuf>,
-    /// How often it is written. Default `60s`.
+    /// How often it is written. Default `30s`.
     pub interval: Duration,
 }
 
@@ -31,7 +31,7 @@ impl Default for Usage {
     fn default() -> Self {
         Self {
             file: None,
-            interval: Duration::from_secs(60),
+            interval: Duration::from_secs(30),
         }
     }
 }
@@ -63,7 +63,7 @@ impl Usage {
             "interval",
             &mut usage.interval,
             Duration::from_secs(1)..=Duration::from_secs(3600),
-            "How often it is written and synced to disk; a crash loses no more than that",
+            "How often it is written and synced to disk; a crash loses no more than that and a second",
         );
         usage
     }

@@ -248,7 +248,7 @@ async fn m37_half_a_body_is_never_a_whole_one() {
             .await;
         let begun = stream.div_ceil(2) as usize;
         wait::until("the request to reach the app", || {
-            (bench.origin.connections() >= begun).then_some(())
+            (bench.origin.begun() >= begun).then_some(())
         });
         bench.framer.write(Frames::new().reset(stream, code)).await;
     }

@@ -174,6 +174,11 @@ async fn d14_random_hosts() {
         .start();
     let watch = Watch::start(&site).await;
     let series = |site: &Site| site.portico.admin("/metrics").1.lines().count();
+    // The series of the one tenant come up to a second after its first request.
+    wait::until("the series of globex", || {
+        let (_, text) = site.portico.admin("/metrics");
+        text.contains("tenant=\"globex\"").then_some(())
+    });
     let (lines, requests) = (series(&site), origin.requests().len());
     let before = watch.usage().resident;
     let mut raw = site.edge.raw("globex.example.test", Alpn::Http1).await;

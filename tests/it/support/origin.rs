@@ -76,6 +76,7 @@ pub(crate) fn text(status: u16, text: impl Into<Bytes>) -> Response<Body> {
 struct Record {
     seen: Mutex<Vec<Seen>>,
     connections: AtomicUsize,
+    begun: AtomicUsize,
     panic: Mutex<Option<String>>,
 }
 
@@ -188,6 +189,11 @@ impl Origin {
         wait::until(&format!("{count} requests at the origin"), || {
             Some(self.requests()).filter(|all| all.len() >= count)
         })
+    }
+
+    /// How many requests have come as far as the end of their head.
+    pub(crate) fn begun(&self) -> usize {
+        self.record.begun.load(Ordering::SeqCst)
     }
 
     /// How many connections have been accepted.

@@ -28,7 +28,7 @@ async fn health_check_host_header() {
     // By the same rules as requests: it says of no tenant that it came through the edge.
     assert!(probe.all("x-tenant").is_empty());
     let up = format!(
-        "portico_upstream_server_state{{server=\"http://{}\",state=\"up\"}}",
+        "portico_upstream_server_state{{server=\"http://{}\",pool=\"app\",state=\"up\"}}",
         origin.address()
     );
     wait::until("the server to be up", || {

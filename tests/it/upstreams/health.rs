@@ -57,7 +57,7 @@ async fn upstream_probes_take_a_server_out_and_bring_it_back() {
     assert_eq!(state_of(&site, shaky.address())["state"], "down");
     assert_eq!(connection.request("GET", "/").send().await.text(), "steady");
     let down = "portico_upstream_server_state{server=\"http://";
-    let down = format!("{down}{}\",state=\"down\"}}", shaky.address());
+    let down = format!("{down}{}\",pool=\"app\",state=\"down\"}}", shaky.address());
     assert!(site.portico.metric(&down) > 0.5);
 
     well.store(true, Ordering::SeqCst);

@@ -128,7 +128,8 @@ async fn upstream_servers_that_are_killed_cost_no_idempotent_request() {
         .collect();
     let began = Instant::now();
     let mut kills = 0;
-    while began.elapsed() + pause < length {
+    // On a busy machine a server takes long to come back: four of them do, whatever the clock says.
+    while kills < kinds.len() || began.elapsed() + pause < length {
         tokio::time::sleep(pause).await;
         let index = kills % kinds.len();
         let server = servers[index].take().unwrap();
@@ -168,5 +169,5 @@ async fn upstream_servers_that_are_killed_cost_no_idempotent_request() {
     );
     assert!(twice.is_empty(), "{twice:?}");
     assert_eq!(count(&counts.gets_failed), 0);
-    assert!(kills >= 3 && count(&counts.gets) > 100 && noted.len() > 50);
+    assert!(kills >= kinds.len() && count(&counts.gets) > 100 && noted.len() > 50);
 }

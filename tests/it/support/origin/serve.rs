@@ -66,6 +66,7 @@ where
         let service = service_fn(move |request| {
             let (handler, record) = (handler.clone(), Arc::clone(&record));
             async move {
+                record.begun.fetch_add(1, Ordering::SeqCst);
                 let seen = read(request, connection).await;
                 record
                     .seen
