@@ -27,9 +27,12 @@ pub enum Tenant {
     /// While the source does not answer, what it said last is served on. A database whose rows are all in memory is read
     /// again at once.
     Purge(TenantPurge),
-    /// Say how this tenant is suspended at its source, which Portico only reads
+    /// Suspend an active tenant: its row in the file of tenants is changed
+    ///
+    /// Only `state` changes there, in one step; a running proxy takes it within a second, and none need run. Of a tenant of
+    /// another source, which Portico only reads, it says how it is suspended there.
     Suspend(TenantName),
-    /// Say how this tenant is set active again at its source
+    /// Set a suspended tenant active again, in the same way
     Resume(TenantName),
     /// Print the SQL that makes a database tell Portico who its tenants are
     ///
