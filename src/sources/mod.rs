@@ -56,14 +56,23 @@ pub struct Opened {
 /// The sources in use.
 #[derive(Default)]
 pub struct Sources {
-    /// Those that outlive a reload, with the settings that they were opened by.
-    open: Vec<(TenantSource, Weak<dyn Directory>)>,
+    /// Those that outlive a reload, with what they were opened by.
+    open: Vec<(Opening, Weak<dyn Directory>)>,
     waiting: Vec<Task>,
+}
+
+/// All that makes a source another one: labels stand below the base domains, and what is known is saved in the state
+/// directory.
+#[derive(Debug, PartialEq, Eq)]
+struct Opening {
+    source: TenantSource,
+    bases: Vec<Host>,
+    state_dir: PathBuf,
 }
 
 impl std::fmt::Debug for Sources {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let open: Vec<_> = self.open.iter().map(|(source, _)| source).collect();
+        let open: Vec<_> = self.open.iter().map(|(opening, _)| opening).collect();
         f.debug_struct("Sources")
             .field("open", &open)
             .finish_non_exhaustive()
@@ -125,13 +134,18 @@ impl Sources {
     ) -> Result<Arc<dyn Directory>, SourceError> {
         self.open
             .retain(|(_, directory)| directory.strong_count() > 0);
-        let known = self.open.iter().find(|(known, _)| known == source);
+        let opening = Opening {
+            source: source.clone(),
+            bases: place.bases.to_vec(),
+            state_dir: place.state_dir.to_owned(),
+        };
+        let known = self.open.iter().find(|(known, _)| *known == opening);
         if let Some(directory) = known.and_then(|(_, directory)| directory.upgrade()) {
             return Ok(directory);
         }
         let Opened { directory, task } = open(source, place)?;
         if let Some(task) = task {
-            self.open.push((source.clone(), Arc::downgrade(&directory)));
+            self.open.push((opening, Arc::downgrade(&directory)));
             self.waiting.push(task);
         }
         Ok(directory)
@@ -206,4 +220,28 @@ fn open(source: &TenantSource, place: &Place<'_>) -> Result<Opened, SourceError>
         TenantSource::Postgres(settings) => postgres::open(settings, place)?,
         TenantSource::Http(ask) => lookup::open("http", &ask.lookup, Http::new(ask, place.bases)?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_outlives_a_reload_until_its_settings_or_the_domains_change() {
+        let config = |domain: &str, path: &str| {
+            let text = format!(
+                "domains = [\"{domain}\"]\nacme.run = \"off\"\nupstream.servers = [\"http://127.0.0.1:1\"]\n\
+                 tenants.source = \"http\"\ntenants.http.url = \"http://127.0.0.1:1/{path}\"\n"
+            );
+            Config::parse(&text, Path::new("portico.toml")).unwrap()
+        };
+        let mut sources = Sources::default();
+        let mut open = |config: &Config| sources.directory(config).unwrap();
+        let first = open(&config("example.com", "ask"));
+        let again = open(&config("example.com", "ask"));
+        assert!(Arc::ptr_eq(&first, &again));
+        for other in [config("example.org", "ask"), config("example.com", "who")] {
+            assert!(!Arc::ptr_eq(&first, &open(&other)));
+        }
+    }
 }
