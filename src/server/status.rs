@@ -22,7 +22,6 @@ use crate::telemetry::access::AccessLog;
 use crate::telemetry::metrics::{CertificateFacts, DirectoryFacts, DomainFacts, Facts, Metrics};
 use crate::telemetry::tenants::Collector;
 use crate::tenant::directory::Health;
-use crate::tenant::signature::Signer;
 
 /// Everything there is to tell.
 #[derive(Debug)]
@@ -342,10 +341,7 @@ impl AdminSource for Status {
     }
 
     fn jwks(&self) -> Value {
-        match &self.current.load().signer {
-            Some(Signer::Token(signer)) => signer.jwks().clone(),
-            Some(Signer::Hmac(_)) | None => json!({ "keys": [] }),
-        }
+        self.current.load().signers.jwks()
     }
 
     fn about_tenants(&self, question: Question) -> Told {
