@@ -3,9 +3,11 @@
 //! Everything is written aside, synced and renamed, and the directory is synced after it. Nothing here knows what the
 //! files hold. Modes are set in full and do not depend on the umask. Calls block; the data plane never makes one.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{
+    DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink,
+};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -28,6 +30,31 @@ pub fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let (folder, name) = split(path)?;
     let aside = folder.join(format!(".{name}.{}-{}.new", std::process::id(), thread()));
     let written = write_aside(&aside, content, mode).and_then(|()| fs::rename(&aside, path));
+    if let Err(error) = written {
+        discard(&aside);
+        return Err(error);
+    }
+    sync_dir(folder)
+}
+
+/// Replaces the content of a file of somebody else's: owner, group and mode stay those of `facts`.
+///
+/// # Errors
+/// What the file system says, also when this user may not keep the owner; the old content is untouched then.
+pub fn replace(path: &Path, content: &[u8], facts: &Metadata) -> io::Result<()> {
+    let (folder, name) = split(path)?;
+    let aside = folder.join(format!(".{name}.{}-{}.new", std::process::id(), thread()));
+    let written = write_aside(&aside, content, PRIVATE)
+        .and_then(|()| {
+            let made = fs::metadata(&aside)?;
+            if (made.uid(), made.gid()) != (facts.uid(), facts.gid()) {
+                chown(&aside, Some(facts.uid()), Some(facts.gid()))?;
+            }
+            // Last: it may give others more than ours.
+            fs::set_permissions(&aside, facts.permissions())?;
+            File::open(&aside)?.sync_all()
+        })
+        .and_then(|()| fs::rename(&aside, path));
     if let Err(error) = written {
         discard(&aside);
         return Err(error);

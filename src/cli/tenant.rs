@@ -1,25 +1,24 @@
 //! `portico tenant …`: what the running proxy knows of tenants, for people and, with `--json`, for programs.
 //!
-//! Sources are the app's: nothing here changes a tenant. `suspend` and `resume` say where that is done, `sql` what a database has
-//! to be told.
+//! Sources are the app's. Only a file of tenants is the operator's, so there `suspend` and `resume` change the row; of other
+//! sources they say where that is done. `sql` prints what a database has to be told.
 
 mod ask;
+mod change;
+mod explain;
 mod sql;
 
 use serde_json::Value;
 
 use self::ask::{AskError, Method, ask};
-use super::args::{ConfigFile, Tenant, TenantName, TenantResync};
+use super::args::{ConfigFile, Tenant, TenantResync};
 use super::{Exit, admin, complain, load, say};
-use crate::config::TenantSource;
+use crate::tenant::directory::file::edit::Change;
 
 /// Runs a verb.
 pub(super) fn run(verb: &Tenant) -> Exit {
     match verb {
-        Tenant::Explain(options) => {
-            let path = format!("/tenants/explain?host={}", options.host);
-            told(&options.file, options.json, Method::Get, &path, explained)
-        }
+        Tenant::Explain(options) => explain::explain(options),
         Tenant::List(options) => {
             let path = format!("/tenants?limit={}", options.limit);
             told(&options.file, options.json, Method::Get, &path, listed)
@@ -38,8 +37,8 @@ pub(super) fn run(verb: &Tenant) -> Exit {
         }
         Tenant::Sql(options) => sql::sql(options),
         Tenant::Resync(options) => resync(options),
-        Tenant::Suspend(options) => change(options, "suspended"),
-        Tenant::Resume(options) => change(options, "active"),
+        Tenant::Suspend(options) => change::change(options, Change::Suspend),
+        Tenant::Resume(options) => change::change(options, Change::Resume),
     }
 }
 
@@ -117,126 +116,12 @@ fn show_path(name: &str) -> String {
     format!("/tenants/show?name={escaped}")
 }
 
-/// Where the tenant's state is set. The tenant has to be there, so that nobody changes a row for a typing error.
-fn change(options: &TenantName, state: &str) -> Exit {
-    let config = match load(&options.file) {
-        Ok(config) => config,
-        Err(exit) => return exit,
-    };
-    let answer = match ask(&config.listen.admin, Method::Get, &show_path(&options.name)) {
-        Ok(answer) => answer,
-        Err(error) => return failed(&error),
-    };
-    let id = text(&answer, "id");
-    let ways: Vec<String> = config
-        .tenants
-        .sources
-        .iter()
-        .map(|source| way(source, &id, state))
-        .collect();
-    if options.json {
-        let answer = serde_json::json!({ "changed": false, "id": id, "state": text(&answer, "state"), "how": ways });
-        say(format!("{answer:#}"));
-    } else {
-        let now = text(&answer, "state");
-        complain(format!(
-            "tenant `{id}` is {now}; Portico only reads its sources\n  hint: {}",
-            ways.join("\n  hint: ")
-        ));
-    }
-    Exit::Blocked
-}
-
-fn way(source: &TenantSource, id: &str, state: &str) -> String {
-    match source {
-        TenantSource::Pattern => {
-            "`pattern` takes every label and knows no states: list tenants in a `file`, or let the app be asked".to_owned()
-        }
-        TenantSource::File(path) => format!(
-            "set `state = \"{state}\"` for `id = \"{id}\"` in {}; it is taken within a second",
-            path.display()
-        ),
-        TenantSource::Postgres(settings) => match &settings.state_sql {
-            Some(sql) => format!(
-                "in the database, change the row of id {id} so that `state_sql` gives '{state}': {sql}"
-            ),
-            None => "in the database; but without `tenants.postgres.state_sql` every tenant is active".to_owned(),
-        },
-        TenantSource::Http(asked) => format!(
-            "let {} answer `\"state\": \"{state}\"` for it; it is taken within {}, or at once after `portico tenant purge`",
-            asked.url.authority().map_or("the app", |authority| authority.as_str()),
-            crate::units::format_duration(asked.lookup.positive_ttl)
-        ),
-    }
-}
-
 fn text(value: &Value, key: &str) -> String {
     match value.get(key) {
         None | Some(Value::Null) => "-".to_owned(),
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
     }
-}
-
-fn explained(answer: &Value) -> String {
-    let part = |key: &str| answer.get(key).unwrap_or(&Value::Null);
-    let (cache, tenant, certificate) = (part("cache"), part("tenant"), part("certificate"));
-    let cached = match text(cache, "state").as_str() {
-        "listed" => "in memory, whole".to_owned(),
-        "fresh" => format!("asked {} s ago, fresh", text(cache, "age_seconds")),
-        "stale" => format!(
-            "asked {} s ago, to be asked again",
-            text(cache, "age_seconds")
-        ),
-        "nobody" => "asked lately: nobody's".to_owned(),
-        _ => "not known before this question".to_owned(),
-    };
-    let mut lines = vec![
-        ("host", text(answer, "host")),
-        ("source", format!("{}: {cached}", text(answer, "source"))),
-    ];
-    if !part("trouble").is_null() {
-        lines.push(("trouble", text(answer, "trouble")));
-    }
-    lines.push((
-        "tenant",
-        if tenant.is_null() {
-            "none".to_owned()
-        } else {
-            format!("{} ({})", text(tenant, "id"), text(tenant, "state"))
-        },
-    ));
-    lines.push((
-        "pool",
-        match tenant.get("pool") {
-            Some(Value::String(pool)) => pool.clone(),
-            _ => "the default".to_owned(),
-        },
-    ));
-    lines.push((
-        "certificate",
-        if certificate.is_null() {
-            "none".to_owned()
-        } else {
-            format!(
-                "{}, valid until {}, serial {}",
-                text(certificate, "lineage"),
-                text(certificate, "not_after"),
-                text(certificate, "serial")
-            )
-        },
-    ));
-    for listener in ["https", "http"] {
-        let answer = part(listener);
-        lines.push((
-            listener,
-            match answer.get("status") {
-                Some(Value::Number(status)) => format!("{status} {}", text(answer, "reason")),
-                _ => text(answer, "reason"),
-            },
-        ));
-    }
-    table(&lines)
 }
 
 fn listed(answer: &Value) -> String {
@@ -260,6 +145,13 @@ fn listed(answer: &Value) -> String {
         (_, 0) => format!("the source `{source}` has no hosts in memory"),
         (_, count) => format!("{count} hosts in memory, source `{source}`"),
     });
+    if answer.get("complete") == Some(&Value::Bool(false)) {
+        lines.push(
+            "these are not all tenants: a source that is asked host by host has no list, and only hosts that were asked for lately \
+             are in memory; `portico tenant explain HOST` asks for one"
+                .to_owned(),
+        );
+    }
     lines.join("\n")
 }
 
@@ -286,8 +178,10 @@ fn shown(answer: &Value) -> String {
 
 fn purged(answer: &Value) -> String {
     match text(answer, "purged").as_str() {
-        "all" => "forgotten: each host is asked for again at its next request".to_owned(),
-        host => format!("forgotten: {host} is asked for again at its next request"),
+        "all" => {
+            "forgotten: each host is asked for again, at its next request at the latest".to_owned()
+        }
+        host => format!("forgotten: {host} is asked for again, at its next request at the latest"),
     }
 }
 

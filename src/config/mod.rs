@@ -64,8 +64,8 @@ pub use self::secret::{CredentialSource, Credentials, Secret, SecretError};
 pub use self::server::Server;
 pub use self::signature::{PoolSignatures, Signature, SignatureForm};
 pub use self::tenants::{
-    Apex, CHANNEL, Contract, HttpAsk, Lookup, Postgres, Preset, TableName, TenantSource, Tenants,
-    Www,
+    Apex, CHANNEL, Contract, HttpAsk, Lookup, Mode, Postgres, Preset, TableName, TenantSource,
+    Tenants, Www,
 };
 pub use self::tls::{ClientAuth, HostPattern, Tls};
 pub use self::upstream::{

@@ -18,7 +18,7 @@ use super::reader::Reader;
 use super::section::Section;
 use crate::host::Host;
 
-pub use self::postgres::{CHANNEL, Postgres, Preset, TableName};
+pub use self::postgres::{CHANNEL, Mode, Postgres, Preset, TableName};
 
 /// Tenant resolution settings.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,7 +12,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use thiserror::Error;
 
 use super::exchange::Exchange;
@@ -23,7 +22,7 @@ use super::upgrade::StreamTunnel;
 use crate::net::conn::Activity;
 use crate::net::deadline::{Deadline, TICK, Ticks, Timers};
 use crate::tenant::naming::Naming;
-use crate::upstream::Lease;
+use crate::upstream::{AnswerBody, Lease};
 
 /// Why a body ended early.
 #[derive(Debug, Error)]
@@ -304,7 +303,7 @@ pub enum ResponseBody {
 /// An answer that streams from the app.
 #[derive(Debug)]
 pub struct Download {
-    inner: Incoming,
+    inner: AnswerBody,
     exchange: Box<Exchange>,
     lease: Option<Lease<RequestBody>>,
     upload: Option<Rc<Upload>>,
@@ -327,7 +326,7 @@ impl ResponseBody {
     /// deadline, disarmed.
     #[must_use]
     pub fn upstream(
-        inner: Incoming,
+        inner: AnswerBody,
         exchange: Box<Exchange>,
         lease: Lease<RequestBody>,
         upload: Option<Rc<Upload>>,

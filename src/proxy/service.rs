@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body;
-use hyper::body::Incoming;
 
 use super::admit::{Admitted, admit};
 use super::body::{Failure, RequestBody, ResponseBody, Upload, UploadRules};
@@ -25,7 +24,7 @@ use crate::config::CookieScope;
 use crate::net::deadline::Deadline;
 use crate::telemetry::metrics::UpstreamCost;
 use crate::units::ByteSize;
-use crate::upstream::{Lease, SendError, Sent};
+use crate::upstream::{AnswerBody, Lease, SendError, Sent};
 
 /// Answers one request. Dropped before it is done (client gone, stream reset), it gives up the exchange with the app.
 pub async fn handle(conn: Rc<ClientConn>, request: Request<Inbound>) -> Response<ResponseBody> {
@@ -92,7 +91,7 @@ struct Forwarded {
 
 /// Everything that the body of the answer is made of.
 struct ResponseParts {
-    answer: Incoming,
+    answer: AnswerBody,
     lease: Lease<RequestBody>,
     upload: Option<Rc<Upload>>,
     deadline: Deadline,

@@ -14,7 +14,6 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header, request, response,
 };
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 pub use self::tunnel::StreamTunnel;
@@ -22,7 +21,7 @@ use super::body::{RequestBody, ResponseBody};
 use super::error::RequestError;
 use super::exchange::{ClientConn, Exchange};
 use super::inbound::{Http2Body, Inbound};
-use crate::upstream::Lease;
+use crate::upstream::{AnswerBody, Lease};
 
 /// What the key is hashed with (RFC 6455 §1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -153,7 +152,7 @@ impl Client {
 /// tell the client that its tunnel stands.
 pub fn answered(
     client: Option<Client>,
-    response: &mut Response<Incoming>,
+    response: &mut Response<AnswerBody>,
 ) -> Result<Option<Tunnel>, RequestError> {
     let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     match client {

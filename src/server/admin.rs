@@ -250,7 +250,7 @@ impl Answers {
         } else {
             error(
                 StatusCode::CONFLICT,
-                "no source of tenants can be compared with",
+                "no source of tenants can be compared with; `portico tenant purge` has one that is asked host by host asked again",
             )
         }
     }

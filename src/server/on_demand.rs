@@ -5,6 +5,8 @@
 //! what there is, and no handshake asks the directory. All work with files is done here, in two threads of their own, one for
 //! the certificates that handshakes wait for and one for everything else. Nothing here talks to a CA.
 
+pub mod explain;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};

@@ -11,6 +11,7 @@ use super::Bound;
 use super::admin::{AdminSource, Question, Told};
 use super::certs::{self, Faults};
 use super::control::Outcome;
+use super::on_demand::explain::Explainer;
 use super::on_demand::{Counted, Counters};
 use super::renewals::Renewals;
 use super::{tenants, upstreams};
@@ -53,6 +54,7 @@ pub struct Status {
 struct Domains {
     counters: Counters,
     orders_allowed: u64,
+    explainer: Arc<Explainer>,
 }
 
 impl Status {
@@ -75,6 +77,7 @@ impl Status {
             domains: domains.map(|counters| Domains {
                 counters,
                 orders_allowed: u64::from(config.on_demand.orders_per_hour),
+                explainer: Arc::new(Explainer::new(config)),
             }),
             usage,
             started: UnixTime::now(),
@@ -346,7 +349,9 @@ impl AdminSource for Status {
 
     fn about_tenants(&self, question: Question) -> Told {
         let (current, live) = (Arc::clone(&self.current), Arc::clone(&self.live));
-        Box::pin(tenants::answer(question, current, live))
+        let explainer = self.domains.as_ref();
+        let explainer = explainer.map(|domains| Arc::clone(&domains.explainer));
+        Box::pin(tenants::answer(question, current, live, explainer))
     }
 
     fn metrics(&self) -> String {

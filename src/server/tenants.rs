@@ -8,7 +8,9 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::admin::Question;
-use crate::cert::live::Live;
+use super::on_demand::explain::{Explainer, told};
+use super::on_demand::may_have;
+use crate::cert::live::{Live, Served};
 use crate::host::Host;
 use crate::proxy::error::RequestError;
 use crate::proxy::route::refusal;
@@ -25,6 +27,7 @@ pub(super) async fn answer(
     question: Question,
     current: Arc<Current>,
     live: Arc<Live>,
+    explainer: Option<Arc<Explainer>>,
 ) -> (StatusCode, Value) {
     let snapshot = Arc::clone(&current.load());
     let broken = |_panicked| {
@@ -32,7 +35,10 @@ pub(super) async fn answer(
         (StatusCode::INTERNAL_SERVER_ERROR, error)
     };
     match question {
-        Question::Explain(host) => (StatusCode::OK, explain(&host, &snapshot, &live).await),
+        Question::Explain(host) => {
+            let told = explain(&host, &snapshot, &live, explainer).await;
+            (StatusCode::OK, told)
+        }
         // A walk over a million rows is not for the thread of the control plane.
         Question::List(limit) => tokio::task::spawn_blocking(move || list(limit, &snapshot))
             .await
@@ -61,6 +67,8 @@ fn list(limit: usize, snapshot: &Snapshot) -> (StatusCode, Value) {
     let answer = json!({
         "source": directory.source(),
         "count": directory.len(),
+        // Whether the hosts in memory are all that there are.
+        "complete": directory.len().is_some(),
         "hosts": hosts,
         "more": more,
     });
@@ -84,10 +92,14 @@ fn show(name: &str, snapshot: &Snapshot) -> (StatusCode, Value) {
         !named
     });
     let Some(found) = found else {
-        let error = json!({
-            "error": format!("no tenant in memory has this id, slug or host (source `{}`)", directory.source()),
-        });
-        return (StatusCode::NOT_FOUND, error);
+        let mut error = format!(
+            "no tenant in memory has this id, slug or host (source `{}`)",
+            directory.source()
+        );
+        if directory.len().is_none() {
+            error.push_str("; who is not in memory is found by host alone: `portico tenant explain HOST` asks the source");
+        }
+        return (StatusCode::NOT_FOUND, json!({ "error": error }));
     };
     let mut hosts = BTreeSet::new();
     directory.each(&mut |host, tenant| {
@@ -114,14 +126,19 @@ fn purge(host: Option<&Host>, snapshot: &Snapshot) -> (StatusCode, Value) {
         return (StatusCode::OK, json!({ "purged": what }));
     }
     let error = format!(
-        "the source `{}` is held in memory whole: there are no answers to forget (`portico tenant resync` compares a database)",
+        "the source `{}` is held in memory whole: there are no answers to forget",
         directory.source()
     );
     (StatusCode::CONFLICT, json!({ "error": error }))
 }
 
 /// What a request for `host` gets. Asks the source as a request would, so it may wait as long.
-async fn explain(host: &Host, snapshot: &Snapshot, live: &Live) -> Value {
+async fn explain(
+    host: &Host,
+    snapshot: &Snapshot,
+    live: &Live,
+    explainer: Option<Arc<Explainer>>,
+) -> Value {
     let resolver = &snapshot.resolver;
     // As it is before this question changes it.
     let (source, kept) = resolver.directory().kept(host);
@@ -129,9 +146,21 @@ async fn explain(host: &Host, snapshot: &Snapshot, live: &Live) -> Value {
         Resolution::Ask => resolver.ask(host).await,
         known => known,
     };
-    let table = live.table();
-    let served = table.find(Some(host));
-    let covered = served.is_some_and(|served| served.covers(host) && !served.placeholder);
+    let configured = live.table().find(Some(host)).cloned();
+    let (custom, stored) = match &configured {
+        Some(_) => (
+            told(
+                "covered",
+                "no custom domain: a certificate of the configuration covers it",
+            ),
+            None,
+        ),
+        None => custom_domain(host, snapshot, live, explainer).await,
+    };
+    let covered = match &configured {
+        Some(served) => !served.placeholder,
+        None => stored.is_some(),
+    };
     let answer = if covered {
         outcome(&resolution, host, snapshot)
     } else {
@@ -149,15 +178,54 @@ async fn explain(host: &Host, snapshot: &Snapshot, live: &Live) -> Value {
             Resolution::Tenant(found) => tenant(found),
             _ => Value::Null,
         },
-        "certificate": served.map(|served| json!({
-            "lineage": served.lineage,
-            "names": served.names.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "serial": served.serial,
-            "not_after": served.not_after.to_string(),
-            "placeholder": served.placeholder,
-        })),
+        "certificate": configured.map(|served| certificate(&served)).or(stored),
+        "custom_domain": custom,
         "https": answer,
         "http": plain(&resolution, host, snapshot),
+    })
+}
+
+/// What becomes of a host that no certificate of the configuration covers, and its certificate, if it has one.
+async fn custom_domain(
+    host: &Host,
+    snapshot: &Snapshot,
+    live: &Live,
+    explainer: Option<Arc<Explainer>>,
+) -> (Value, Option<Value>) {
+    let (Some(explainer), Some(on_demand)) = (explainer, live.on_demand()) else {
+        let off = "custom domains are off (`on_demand.enabled`)";
+        return (told("off", off), None);
+    };
+    let (name, row) = (host.clone(), may_have(snapshot, host));
+    let explained = tokio::task::spawn_blocking(move || explainer.explain(&name, &row)).await;
+    let explained =
+        explained.unwrap_or_else(|_panicked| told("unreadable", "it could not be looked up"));
+    let stored = on_demand.is_stored(host).then(|| {
+        let in_memory = on_demand.shelf().peek(host);
+        // Of one that no client has asked for lately, the register knows the end.
+        in_memory.map_or_else(
+            || {
+                json!({
+                    "lineage": host.as_str(),
+                    "names": [host.as_str()],
+                    "serial": null,
+                    "not_after": explained.get("not_after"),
+                    "placeholder": false,
+                })
+            },
+            |served| certificate(&served),
+        )
+    });
+    (explained, stored)
+}
+
+fn certificate(served: &Served) -> Value {
+    json!({
+        "lineage": served.lineage,
+        "names": served.names.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "serial": served.serial,
+        "not_after": served.not_after.to_string(),
+        "placeholder": served.placeholder,
     })
 }
 

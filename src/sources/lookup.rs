@@ -17,6 +17,7 @@ mod cache;
 mod ring;
 mod task;
 
+use std::convert::Infallible;
 use std::fmt::{self, Display};
 use std::future::Future;
 use std::sync::Arc;
@@ -40,8 +41,11 @@ const QUEUE: usize = 1024;
 
 /// Something that can be asked for one host. Used from the control plane only.
 pub trait Source: Send + Sync + 'static {
-    /// Why it did not answer, in one line without secrets.
+    /// Why it did not answer, without secrets. The first line is shown; a hint for the log may follow.
     type Error: Display + Send;
+
+    /// Whether it says by itself when it can be asked ([`Memory::is_up`]). No tenant can be served before that.
+    const AWAITED: bool = false;
 
     /// Asks for `host`. `tag` is the mark of the version that is known ([`Reply::tag`]). The caller sees to the deadline, by
     /// dropping the future.
@@ -50,6 +54,12 @@ pub trait Source: Send + Sync + 'static {
         host: &Host,
         tag: Option<&str>,
     ) -> impl Future<Output = Result<Reply, Self::Error>> + Send;
+
+    /// Work of its own beside the questions, such as a connection that is kept, until the directory is gone. None, unless a
+    /// source has some.
+    fn keep(&self, _memory: &Memory) -> impl Future<Output = Infallible> + Send {
+        std::future::pending()
+    }
 }
 
 /// What a source says of a host.
@@ -72,6 +82,36 @@ pub enum Said {
     Nobody,
     /// What it said last, by the mark of the question.
     Same,
+    /// It has something of this host, but nothing that can be taken, and this is why. The host keeps what it had.
+    Unusable(String),
+}
+
+/// What is remembered, for a source that hears of changes and knows whether it can be asked.
+#[derive(Debug)]
+pub struct Memory {
+    cache: Cache,
+    answers: Answers,
+}
+
+impl Memory {
+    /// As [`Directory::forget`].
+    pub fn forget(&self, host: Option<&Host>) {
+        let now = Instant::now();
+        match host {
+            Some(host) => self.cache.forget(host, now),
+            None => self.cache.forget_all(now),
+        }
+    }
+
+    /// The source can be asked.
+    pub fn is_up(&self) {
+        self.answers.is_up();
+    }
+
+    /// The source cannot be asked.
+    pub fn is_down(&self, error: impl Display) {
+        self.answers.failed(error);
+    }
 }
 
 impl Reply {
@@ -118,9 +158,8 @@ pub fn open(name: &'static str, settings: &Settings, source: impl Source) -> Ope
 /// What a source has said.
 pub struct Lookup {
     name: &'static str,
-    cache: Arc<Cache>,
+    memory: Arc<Memory>,
     budget: Budget,
-    answers: Arc<Answers>,
     jobs: mpsc::Sender<Job>,
 }
 
@@ -131,14 +170,17 @@ impl Lookup {
         source: S,
     ) -> (Self, impl Future<Output = ()> + Send + use<S>) {
         let (jobs, queue) = mpsc::channel(QUEUE);
+        let memory = Arc::new(Memory {
+            cache: Cache::new(settings.clone()),
+            answers: Answers::new(name, S::AWAITED),
+        });
         let lookup = Self {
             name,
-            cache: Arc::new(Cache::new(settings.clone())),
+            memory: Arc::clone(&memory),
             budget: Budget::new(settings.lookup_qps, Instant::now()),
-            answers: Arc::new(Answers::new(name)),
             jobs,
         };
-        let task = task::run(Arc::new(source), queue, settings.timeout);
+        let task = task::run(Arc::new(source), queue, memory, settings.timeout);
         (lookup, task)
     }
 
@@ -147,7 +189,7 @@ impl Lookup {
         let now = Instant::now();
         // First of all: a place in the queue, so that what has been begun is also asked.
         let mut place = None;
-        let joined = self.cache.join(host, ahead, now, |known| {
+        let joined = self.memory.cache.join(host, ahead, now, |known| {
             place = self.jobs.try_reserve().ok();
             place.is_some() && self.budget.take(known, now)
         });
@@ -155,12 +197,12 @@ impl Lookup {
             (Joined::Known(answer), _) => Ok(answer),
             (Joined::Waits(answer), _) => Err(answer),
             (Joined::Refused(left), _) => {
-                self.answers.refused();
+                self.memory.answers.refused();
                 Ok(left)
             }
             (Joined::Starts(started), place) => {
                 let answer = started.waits.clone();
-                let job = Job::new(*started, Arc::clone(&self.cache), Arc::clone(&self.answers));
+                let job = Job::new(*started, Arc::clone(&self.memory));
                 if let Some(place) = place {
                     place.send(job);
                 }
@@ -174,14 +216,14 @@ impl fmt::Debug for Lookup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lookup")
             .field("name", &self.name)
-            .field("sizes", &self.cache.sizes())
+            .field("sizes", &self.memory.cache.sizes())
             .finish_non_exhaustive()
     }
 }
 
 impl Directory for Lookup {
     fn by_host(&self, host: &Host) -> Answer {
-        match self.cache.peek(host, Instant::now()) {
+        match self.memory.cache.peek(host, Instant::now()) {
             Peek::Tenant(tenant, refresh) => {
                 if refresh {
                     // Nobody waits for it.
@@ -215,28 +257,24 @@ impl Directory for Lookup {
     }
 
     fn trouble(&self) -> Option<String> {
-        self.answers.trouble()
+        self.memory.answers.trouble()
     }
 
     fn health(&self) -> Vec<Health> {
-        vec![self.answers.health()]
+        vec![self.memory.answers.health()]
     }
 
     fn forget(&self, host: Option<&Host>) -> bool {
-        let now = Instant::now();
-        match host {
-            Some(host) => self.cache.forget(host, now),
-            None => self.cache.forget_all(now),
-        }
+        self.memory.forget(host);
         true
     }
 
     fn kept(&self, host: &Host) -> (&'static str, Kept) {
-        (self.name, self.cache.kept(host, Instant::now()))
+        (self.name, self.memory.cache.kept(host, Instant::now()))
     }
 
     fn each(&self, visit: &mut dyn FnMut(&Host, &Tenant) -> bool) {
-        self.cache.each(visit);
+        self.memory.cache.each(visit);
     }
 }
 

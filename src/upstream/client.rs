@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method, Request, Response, Uri, Version, header};
 use http_body::Body;
-use hyper::body::Incoming;
 
+use super::answer::{Answer, AnswerBody};
 use super::balance::{self, Candidate, Random};
 use super::budget::Budget;
 use super::connect::ConnectError;
@@ -30,15 +30,6 @@ pub struct Group<B> {
     queue: Rc<Queue>,
     budget: Rc<Budget>,
     random: Rc<Random>,
-}
-
-/// A response head with the connection it came on.
-#[derive(Debug)]
-pub struct Answer<B> {
-    /// The response; its body streams.
-    pub response: Response<Incoming>,
-    /// To be given back when request and response are through.
-    pub lease: Lease<B>,
 }
 
 /// What an exchange cost, for log and metrics; filled in also when it fails.
@@ -162,7 +153,24 @@ where
             };
             let method = request.method().clone();
             let limit = self.spec.settings.response_timeout;
-            match deadline.limit(limit, lease.send(request)).await {
+            // Whether a failure may be due to nothing but the age of the connection.
+            let mut old = reused;
+            let answer = match deadline.limit(limit, lease.send(request)).await {
+                Some(Ok(response)) => {
+                    old = false;
+                    let (head, body) = response.into_parts();
+                    let body = if copy.is_some() && method.is_idempotent() {
+                        AnswerBody::begun(body, deadline).await
+                    } else {
+                        Ok(AnswerBody::untouched(body))
+                    };
+                    let body = body.map_err(Failed::from);
+                    Some(body.map(|body| Response::from_parts(head, body)))
+                }
+                Some(Err(failed)) => Some(Err(failed)),
+                None => None,
+            };
+            match answer {
                 None => {
                     self.failed(index);
                     let server = lease.label().to_string();
@@ -176,14 +184,14 @@ where
                     return Ok(Answer { response, lease });
                 }
                 Some(Err(failed)) => {
-                    if !reused && failed.blames_server() {
+                    if !old && failed.blames_server() {
                         self.failed(index);
                     }
                     let mut after = tries;
-                    if !reused && failed.is_broken_connection() {
+                    if !old && failed.is_broken_connection() {
                         after.mark(index);
                     }
-                    request = self.again(failed, copy, &method, reused, &lease, &after, sent)?;
+                    request = self.again(failed, copy, &method, old, &lease, &after, sent)?;
                     // One that was all but tried may be asked again if nobody is left (nothing was written to it).
                     tries = if self.has_untried(&after) {
                         after
@@ -193,7 +201,7 @@ where
                             ..after
                         }
                     };
-                    tries.fresh = reused;
+                    tries.fresh = old;
                 }
             }
         }

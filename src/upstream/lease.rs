@@ -237,6 +237,15 @@ impl<B> From<TrySendError<Request<B>>> for Failed<B> {
     }
 }
 
+impl<B> From<hyper::Error> for Failed<B> {
+    fn from(error: hyper::Error) -> Self {
+        Self {
+            unsent: None,
+            cause: Cause::Error(error),
+        }
+    }
+}
+
 impl<B> Failed<B> {
     /// Whether the server says that it has not looked at the request (RFC 9113 §8.7).
     #[must_use]

@@ -4,15 +4,16 @@
 //! read and written by atomics, kept over reloads in the [`Registry`]. Connections are a worker's own ([`pool`]):
 //! nothing of them is shared, so nothing is locked. [`client`] sends one request: it chooses a server ([`balance`]),
 //! takes or makes a connection, waits in a bounded [`queue`] where servers are full, and retries exactly where that is
-//! safe ([`retry`]) and within a [`budget`].
+//! safe ([`retry`]) and within a [`budget`]. An [`answer`] is handed on when there is something of it that can be sent.
 //!
-//! A [`Spec`] is a named group of servers with its settings, built with the snapshot. There is one of them today; a
-//! worker keeps what belongs to a group by its name, so more can stand beside it.
+//! A [`Spec`] is a named group of servers with its settings, built with the snapshot. `[upstream]` is one, each
+//! `[pools.NAME]` another; a worker keeps what belongs to a group by its name.
 //!
 //! Probes and look-ups of names ([`probe`], [`resolve`]) are driven by the control plane and never by a request.
 //! Nothing here knows tenants or rewrites headers of its own accord. Bodies are generic, so that the request path
 //! decides what a body may do.
 
+pub mod answer;
 pub mod balance;
 pub mod budget;
 pub mod client;
@@ -32,7 +33,8 @@ pub mod tls;
 pub mod wire;
 pub mod worker;
 
-pub use self::client::{Answer, Group, Sent};
+pub use self::answer::{Answer, AnswerBody};
+pub use self::client::{Group, Sent};
 pub use self::error::SendError;
 pub use self::lease::Lease;
 pub use self::pool::Pool;

@@ -1,9 +1,10 @@
 //! When a failed request may be sent again. Pure.
 //!
 //! RFC 9110 §9.2.2: only requests with idempotent methods may be repeated by a proxy, and only if nothing of the answer
-//! has come: on the same server if its connection was an old one, which servers close at any moment; after a fresh one
-//! ended only on another server, so that a request which ends a server is not brought to it twice. A request of which nothing was written, or that an HTTP/2 server says it has not
-//! looked at (RFC 9113 §8.7), may be sent elsewhere whatever its method.
+//! has come, or nothing but a head that nobody was told of (`answer`): on the same server if its connection was an old one,
+//! which servers close at any moment; after a fresh one ended, or one that had begun to answer, only on another server, so
+//! that a request which ends a server is not brought to it twice. A request of which nothing was written, or that an HTTP/2
+//! server says it has not looked at (RFC 9113 §8.7), may be sent elsewhere whatever its method.
 
 use http::Method;
 

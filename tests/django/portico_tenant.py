@@ -24,10 +24,12 @@ def PorticoTenant(get_response):
     keys = read_keys(settings.PORTICO_KEYS)
     def middleware(request):  # gunicorn and mod_wsgi have the target as it was sent; ASGI has its parts
         target = request.META.get("RAW_URI") or request.META.get("REQUEST_URI")
+        targets = [target]
         if target is None:
             path, query = request.scope["raw_path"].decode("latin-1"), request.scope["query_string"].decode("latin-1")
-            target = f"{path}?{query}" if query else path
-        tenant, known = verify(keys, request.META, target), getattr(request, "tenant", None)
+            targets = [f"{path}?{query}"] if query else [path, f"{path}?"]
+        tenant = next(filter(None, (verify(keys, request.META, target) for target in targets)), None)
+        known = getattr(request, "tenant", None)
         if tenant is None or (known and urllib.parse.quote(known.schema_name, safe="~") != tenant):
             return HttpResponse(status=421)
         return get_response(request)

@@ -40,6 +40,18 @@ pub enum Record {
     },
 }
 
+impl Record {
+    /// As a line of a zone file, for `host`; none if nothing is asked for.
+    #[must_use]
+    pub fn line(&self, host: &Host) -> Option<String> {
+        match self {
+            Self::None => None,
+            Self::Cname(target) => Some(format!("{host}. 3600 IN CNAME {target}.")),
+            Self::Txt { name, value } => Some(format!("{name}. 3600 IN TXT \"{value}\"")),
+        }
+    }
+}
+
 /// The key of the values. It never leaves the state directory, but for a backup.
 pub struct OwnershipKey(hmac::Key);
 
@@ -56,21 +68,29 @@ impl OwnershipKey {
     /// [`AcmeError::Store`]; a key of the wrong length is refused, and not replaced: the records of all tenants would be
     /// worth nothing.
     pub fn open(state_dir: &Path) -> Result<Self, AcmeError> {
-        let folder = state_dir.join("engine");
-        let path = folder.join("ownership.key");
+        if let Some(key) = Self::read(state_dir)? {
+            return Ok(key);
+        }
+        let (folder, path) = places(state_dir);
+        let mut bytes = Zeroizing::new(vec![0; KEY]);
+        aws_lc_rs::rand::fill(&mut bytes).map_err(|_unspecified| {
+            file("make", &path, std::io::Error::other("no random bytes"))
+        })?;
+        disk::create_dir(&folder, disk::GROUP_DIR)
+            .and_then(|()| disk::write(&path, &bytes, disk::PRIVATE))
+            .map_err(|source| file("write", &path, source))?;
+        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &bytes)))
+    }
+
+    /// Reads the key; none if it was never made.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn read(state_dir: &Path) -> Result<Option<Self>, AcmeError> {
+        let (_, path) = places(state_dir);
         let found = disk::read_if_there(&path).map_err(|source| file("read", &path, source))?;
-        let bytes = match found.map(Zeroizing::new) {
-            Some(bytes) => bytes,
-            None => {
-                let mut bytes = Zeroizing::new(vec![0; KEY]);
-                aws_lc_rs::rand::fill(&mut bytes).map_err(|_unspecified| {
-                    file("make", &path, std::io::Error::other("no random bytes"))
-                })?;
-                disk::create_dir(&folder, disk::GROUP_DIR)
-                    .and_then(|()| disk::write(&path, &bytes, disk::PRIVATE))
-                    .map_err(|source| file("write", &path, source))?;
-                bytes
-            }
+        let Some(bytes) = found.map(Zeroizing::new) else {
+            return Ok(None);
         };
         if bytes.len() != KEY {
             let source = std::io::Error::new(
@@ -79,7 +99,7 @@ impl OwnershipKey {
             );
             return Err(file("use", &path, source).into());
         }
-        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &bytes)))
+        Ok(Some(Self(hmac::Key::new(hmac::HMAC_SHA256, &bytes))))
     }
 
     /// What `tenant` is to publish for `host`.
@@ -146,6 +166,13 @@ pub async fn check(dns: Option<&Dns>, host: &Host, record: &Record) -> Result<()
     }
 }
 
+/// The folder of the key, and the key.
+fn places(state_dir: &Path) -> (PathBuf, PathBuf) {
+    let folder = state_dir.join("engine");
+    let path = folder.join("ownership.key");
+    (folder, path)
+}
+
 fn file(action: &'static str, path: &Path, source: std::io::Error) -> StoreError {
     StoreError::File {
         action,
@@ -177,7 +204,10 @@ mod tests {
         assert_eq!(again.record(&config, "acme", &www), record, "kept");
         assert_ne!(key.record(&config, "globex", &www), record);
         assert_ne!(key.record(&config, "acme", &shop), record);
-        let other = OwnershipKey::open(tempfile::tempdir().unwrap().path()).unwrap();
+        let fresh = tempfile::tempdir().unwrap();
+        assert!(OwnershipKey::read(fresh.path()).unwrap().is_none());
+        assert!(!fresh.path().join("engine").exists(), "reading makes none");
+        let other = OwnershipKey::open(fresh.path()).unwrap();
         assert_ne!(other.record(&config, "acme", &www), record);
 
         config.on_demand.proof = Ownership::Cname;

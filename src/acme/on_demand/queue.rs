@@ -4,17 +4,15 @@
 //! names never lets an old certificate lapse; among renewals those with little time left go first. Names beyond a budget
 //! stay in the queue. Nobody asks twice within the back-off that the entry carries ([`Entry::next`]).
 
-use std::collections::HashMap;
-use std::time::Duration;
+mod budget;
 
-use crate::cert::on_demand::register::{Content, Entry, Spent};
+pub use self::budget::{Budget, Budgets, Ledger};
+use crate::cert::on_demand::register::{Content, Entry};
 use crate::clock::UnixTime;
-use crate::config::OnDemand;
 use crate::host::Host;
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
-const WEEK: i64 = 7 * DAY;
 
 /// What is to be done for a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,84 +36,10 @@ pub enum Next {
     Rest(Option<UnixTime>),
 }
 
-/// The budgets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Budgets {
-    /// Orders in any hour.
-    pub hour: usize,
-    /// Of them, for first certificates.
-    pub hour_new: usize,
-    /// First certificates of one tenant in any day.
-    pub tenant: usize,
-    /// First certificates below one registered domain in any seven days.
-    pub domain: usize,
-    /// Seconds for which a certificate without a row is renewed.
-    pub keep_gone: i64,
-}
-
-impl Budgets {
-    /// As the configuration says.
-    #[must_use]
-    pub fn new(config: &OnDemand) -> Self {
-        let number = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
-        let hour = number(config.orders_per_hour);
-        Self {
-            hour,
-            hour_new: (hour - hour / 5).max(1),
-            tenant: number(config.tenant_orders_per_day),
-            domain: number(config.domain_orders_per_week),
-            keep_gone: seconds(config.keep_gone),
-        }
-    }
-
-    /// Orders that may still be made in this hour: all, and those for first certificates.
-    #[must_use]
-    pub fn left(&self, content: &Content, now: UnixTime) -> (usize, usize) {
-        let hour = Hour::of(content, now);
-        let new = self.hour_new.saturating_sub(hour.new);
-        let all = self.hour.saturating_sub(hour.all);
-        (all, new.min(all))
-    }
-}
-
-/// The orders of the last hour.
-struct Hour {
-    all: usize,
-    new: usize,
-    /// When the oldest of them leaves the hour.
-    free: Option<UnixTime>,
-}
-
-impl Hour {
-    fn of(content: &Content, now: UnixTime) -> Self {
-        let mut hour = Self {
-            all: 0,
-            new: 0,
-            free: None,
-        };
-        for spent in lately(content, HOUR, now) {
-            hour.all += 1;
-            hour.new += usize::from(spent.new);
-            hour.free
-                .get_or_insert_with(|| UnixTime(spent.at.0.saturating_add(HOUR)));
-        }
-        hour
-    }
-}
-
 /// Chooses. `looks` says whether the CA may be asked for advice now.
 #[must_use]
 pub fn next(content: &Content, budgets: &Budgets, looks: bool, now: UnixTime) -> Next {
-    let (left, left_new) = budgets.left(content, now);
-    let mut tenants: HashMap<&str, usize> = HashMap::new();
-    for spent in lately(content, DAY, now).filter(|spent| spent.new) {
-        *tenants.entry(&spent.tenant).or_default() += 1;
-    }
-    let mut domains: HashMap<&str, usize> = HashMap::new();
-    for spent in lately(content, WEEK, now).filter(|spent| spent.new) {
-        *domains.entry(registered(&spent.host)).or_default() += 1;
-    }
-    let used = |counts: &HashMap<&str, usize>, key: &str| counts.get(key).copied().unwrap_or(0);
+    let ledger = Ledger::of(content, budgets, now);
     let mut best: Option<(Rank, &Host, Task)> = None;
     let mut wake: Option<UnixTime> = None;
     let mut held = false;
@@ -128,13 +52,8 @@ pub fn next(content: &Content, budgets: &Budgets, looks: bool, now: UnixTime) ->
             continue;
         }
         let room = match task {
-            Task::New => {
-                left_new > 0
-                    && used(&tenants, &entry.tenant) < budgets.tenant
-                    && used(&domains, registered(host.as_str())) < budgets.domain
-            }
-            Task::Urgent | Task::Renewal => left > 0,
             Task::Look => looks,
+            Task::New | Task::Urgent | Task::Renewal => ledger.spent(host, entry, task).is_none(),
         };
         if !room {
             held |= task != Task::Look;
@@ -153,11 +72,43 @@ pub fn next(content: &Content, budgets: &Budgets, looks: bool, now: UnixTime) ->
     }
     if held {
         // One budget or another: the hour's is the first to have room again.
-        let free = Hour::of(content, now).free;
-        let free = free.unwrap_or_else(|| UnixTime(now.0.saturating_add(HOUR)));
+        let free = ledger
+            .hour_free()
+            .unwrap_or_else(|| UnixTime(now.0.saturating_add(HOUR)));
         wake = Some(wake.map_or(free, |wake| wake.min(free)));
     }
     Next::Rest(wake)
+}
+
+/// What a name waits for that is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// So many others come first.
+    Turn(usize),
+    /// A budget is spent, until this time at least.
+    Budget(Budget, UnixTime),
+}
+
+/// What a name waits for. None if nothing is due for it, or not before a time that is in its entry.
+#[must_use]
+pub fn wait(content: &Content, ledger: &Ledger<'_>, host: &Host, now: UnixTime) -> Option<Wait> {
+    let due = |entry: &Entry| {
+        let later = entry.next > now && !is_absurd(entry.next, now);
+        let task = task(entry, ledger.keep_gone(), now).filter(|task| *task != Task::Look);
+        task.filter(|_| !later)
+    };
+    let entry = content.entries.get(host)?;
+    let task = due(entry)?;
+    if let Some(budget) = ledger.spent(host, entry, task) {
+        return Some(Wait::Budget(budget, ledger.free_at(budget, host, entry)));
+    }
+    let own = (Rank::of(entry, task), host);
+    let first = |(other, entry): &(&Host, &Entry)| {
+        due(entry).is_some_and(|task| {
+            (Rank::of(entry, task), *other) < own && ledger.spent(other, entry, task).is_none()
+        })
+    };
+    Some(Wait::Turn(content.entries.iter().filter(first).count()))
 }
 
 /// Smaller goes first.
@@ -209,15 +160,6 @@ pub fn is_over(entry: &Entry, keep_gone: i64, now: UnixTime) -> bool {
 /// A clock that was set back must not make a wait of months.
 fn is_absurd(next: UnixTime, now: UnixTime) -> bool {
     next.seconds_since(now) > 8 * DAY
-}
-
-fn lately(content: &Content, window: i64, now: UnixTime) -> impl Iterator<Item = &Spent> {
-    let orders = content.orders.iter();
-    orders.filter(move |spent| now.seconds_since(spent.at).abs() < window)
-}
-
-fn seconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// The domain that somebody has registered, as CAs count by it; a guess without the Public Suffix List: two labels, and

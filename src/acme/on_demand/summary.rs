@@ -4,11 +4,11 @@
 
 use serde::Serialize;
 
-use super::queue::Budgets;
+use super::queue::{Budgets, Ledger, Wait, wait};
 use crate::cert::on_demand::register::{Content, Entry, Standing, Totals};
 use crate::cert::store::StoreError;
 use crate::clock::UnixTime;
-use crate::config::Config;
+use crate::config::{Config, Ownership};
 use crate::host::Host;
 
 /// Names in trouble that are told.
@@ -62,8 +62,39 @@ pub struct Domain {
     pub next: Option<String>,
     /// Since when there is no row.
     pub gone_since: Option<String>,
+    /// How many names come before it, if its turn is to come.
+    pub before: Option<usize>,
+    /// The key of the budget that is spent, if that is what it waits for.
+    pub budget: Option<&'static str>,
+    /// Until when that budget is spent at least.
+    pub budget_until: Option<String>,
+    /// Whether the tenant has shown that it is its own; none if nothing is asked.
+    pub proven: Option<bool>,
     /// What is wrong: cause and hint.
     pub detail: Option<String>,
+    /// Whether the certificate has come to its end.
+    #[serde(skip)]
+    pub ended: bool,
+}
+
+/// What all names are judged by.
+struct Frame<'c> {
+    config: &'c Config,
+    content: &'c Content,
+    ledger: Ledger<'c>,
+    now: UnixTime,
+}
+
+impl<'c> Frame<'c> {
+    fn new(config: &'c Config, content: &'c Content, now: UnixTime) -> Self {
+        let budgets = Budgets::new(&config.on_demand);
+        Self {
+            config,
+            content,
+            ledger: Ledger::of(content, &budgets, now),
+            now,
+        }
+    }
 }
 
 impl Summary {
@@ -81,7 +112,8 @@ impl Summary {
 
     fn of(config: &Config, content: &Content, now: UnixTime) -> Self {
         let budgets = Budgets::new(&config.on_demand);
-        let (left, left_new) = budgets.left(content, now);
+        let frame = Frame::new(config, content, now);
+        let (left, left_new) = frame.ledger.left();
         let count = |wanted: Standing| {
             let all = content.entries.values();
             all.filter(|entry| entry.standing() == wanted).count()
@@ -111,7 +143,7 @@ impl Summary {
             troubled: troubled
                 .into_iter()
                 .take(MOST)
-                .map(|(host, entry)| Domain::of(host, entry, now))
+                .map(|(host, entry)| Domain::of(host, entry, &frame))
                 .collect(),
         }
     }
@@ -148,11 +180,19 @@ impl Domain {
     /// [`StoreError`].
     pub fn read(config: &Config, host: &Host, now: UnixTime) -> Result<Option<Self>, StoreError> {
         let content = Content::read(&config.state_dir)?;
+        let frame = Frame::new(config, &content, now);
         let entry = content.entries.get(host);
-        Ok(entry.map(|entry| Self::of(host, entry, now)))
+        Ok(entry.map(|entry| Self::of(host, entry, &frame)))
     }
 
-    fn of(host: &Host, entry: &Entry, now: UnixTime) -> Self {
+    fn of(host: &Host, entry: &Entry, frame: &Frame<'_>) -> Self {
+        let (config, now) = (frame.config, frame.now);
+        let waits = wait(frame.content, &frame.ledger, host, now);
+        let (before, budget) = match waits {
+            None => (None, None),
+            Some(Wait::Turn(before)) => (Some(before), None),
+            Some(Wait::Budget(budget, until)) => (None, Some((budget, until))),
+        };
         let stored = entry.generation > 0;
         let time = |time: UnixTime| time.to_string();
         Self {
@@ -164,8 +204,45 @@ impl Domain {
             renew_at: stored.then(|| time(entry.renew_at)),
             next: (entry.next > now).then(|| time(entry.next)),
             gone_since: entry.gone.map(time),
+            before,
+            budget: budget.map(|(budget, _)| budget.key()),
+            budget_until: budget.map(|(_, until)| time(until)),
+            proven: (config.on_demand.proof != Ownership::None).then_some(entry.proven),
             detail: entry.trouble.as_ref().map(|trouble| trouble.detail.clone()),
+            ended: stored && entry.not_after <= now,
         }
+    }
+
+    /// What it has and what it waits for, for people, with the hint.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        let mut text = match &self.not_after {
+            Some(end) if self.ended => format!("its certificate has ended {end}"),
+            Some(end) => format!("valid until {end}"),
+            None => "no certificate yet".to_owned(),
+        };
+        if let (Some(due), None) = (&self.renew_at, &self.gone_since) {
+            text.push_str(&format!(", renewal due {due}"));
+        }
+        if let Some(since) = &self.gone_since {
+            text.push_str(&format!(", without a row since {since}"));
+        }
+        match (self.budget, &self.budget_until, self.before) {
+            (Some(budget), Some(until), _) => {
+                text.push_str(&format!(", waits: `{budget}` is spent until {until}"));
+            }
+            (_, _, Some(0)) => text.push_str(", waits: the next one in the queue"),
+            (_, _, Some(before)) => text.push_str(&format!(", waits: {before} come before it")),
+            (_, _, None) => {}
+        }
+        // Of one that is served it is the next look at the CA's advice, which keeps nobody waiting.
+        if let (Some(next), false) = (&self.next, self.standing == Standing::Served) {
+            text.push_str(&format!(", nothing is tried before {next}"));
+        }
+        if let Some(detail) = &self.detail {
+            text.push_str(&format!(": {detail}"));
+        }
+        text
     }
 
     /// In one line, with the hint.
@@ -183,6 +260,9 @@ impl Domain {
         );
         if let Some(since) = &self.gone_since {
             line.push_str(&format!(", without a row since {since}"));
+        }
+        if let (Some(budget), Some(until)) = (self.budget, &self.budget_until) {
+            line.push_str(&format!(", `{budget}` is spent until {until}"));
         }
         if let Some(next) = &self.next {
             line.push_str(&format!(", next look {next}"));

@@ -115,6 +115,31 @@ impl Spool {
         Ok(wishes)
     }
 
+    /// The wish for a name that the engine has not taken up.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn find(&self, host: &Host) -> Result<Option<Wish>, StoreError> {
+        let path = self.0.join(host.as_str());
+        read(&path).map_err(|source| file("read", &path, source))
+    }
+
+    /// How many wishes the engine has not taken up.
+    ///
+    /// # Errors
+    /// [`StoreError`]; that there is no folder is none.
+    pub fn count(&self) -> Result<usize, StoreError> {
+        let entries = match fs::read_dir(&self.0) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            Err(error) => return Err(file("read", &self.0, error)),
+        };
+        let names = entries.flatten().map(|entry| entry.file_name());
+        Ok(names
+            .filter(|name| name.to_str().is_some_and(|name| !name.starts_with('.')))
+            .count())
+    }
+
     /// Strikes a wish out.
     ///
     /// # Errors
@@ -248,10 +273,13 @@ mod tests {
             disk::write(&spool.path().join(name), content, disk::PUBLIC).unwrap();
         }
         std::os::unix::fs::symlink("/dev/zero", spool.path().join("e.test")).unwrap();
-        assert_eq!(spool.wishes(9).unwrap(), [(host.clone(), wish)]);
+        assert_eq!(spool.wishes(9).unwrap(), [(host.clone(), wish.clone())]);
+        assert_eq!(spool.find(&host).unwrap(), Some(wish));
+        assert_eq!(spool.count().unwrap(), 1);
         assert_eq!(fs::read_dir(spool.path()).unwrap().count(), 1);
         assert_eq!(spool.wishes(0).unwrap(), []);
         spool.remove(&host).unwrap();
+        assert_eq!(spool.find(&host).unwrap(), None);
         assert!(spool.wishes(9).unwrap().is_empty());
         spool
             .put_gone(std::slice::from_ref(&host), UnixTime(7))
@@ -259,5 +287,6 @@ mod tests {
         let (at, hosts) = spool.gone().unwrap().unwrap();
         assert_eq!((at, hosts.contains(&host)), (UnixTime(7), true));
         assert!(spool.wishes(9).unwrap().is_empty(), "the list is no wish");
+        assert_eq!(spool.count().unwrap(), 0);
     }
 }

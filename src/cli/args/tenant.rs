@@ -16,16 +16,23 @@ pub enum Tenant {
     /// Asks the source as a request would, if the host is not known.
     Explain(TenantHost),
     /// List hosts and their tenants, as far as they are in memory
+    ///
+    /// A source that is asked host by host (`http`, or a database with `mode = "lookup"`) has no list: of it, only hosts that were
+    /// asked for lately are shown.
     List(TenantList),
     /// Show one tenant by its id, slug or host
     Show(TenantName),
     /// Forget what the source has said, so that the next request asks it
     ///
-    /// While the source does not answer, what it said last is served on.
+    /// While the source does not answer, what it said last is served on. A database whose rows are all in memory is read
+    /// again at once.
     Purge(TenantPurge),
-    /// Say how this tenant is suspended at its source, which Portico only reads
+    /// Suspend an active tenant: its row in the file of tenants is changed
+    ///
+    /// Only `state` changes there, in one step; a running proxy takes it within a second, and none need run. Of a tenant of
+    /// another source, which Portico only reads, it says how it is suspended there.
     Suspend(TenantName),
-    /// Say how this tenant is set active again at its source
+    /// Set a suspended tenant active again, in the same way
     Resume(TenantName),
     /// Print the SQL that makes a database tell Portico who its tenants are
     ///

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use super::{CertError, Verdict};
-use crate::acme::on_demand::ownership::{OwnershipKey, Record};
+use crate::acme::on_demand::ownership::OwnershipKey;
 use crate::acme::on_demand::summary::{Domain, Summary};
 use crate::acme::on_demand::{self, Ended, Report};
 use crate::acme::{AcmeError, Class, Request};
@@ -125,15 +125,14 @@ pub fn ownership(
     out: &mut dyn Write,
 ) -> Result<Verdict, CertError> {
     let key = OwnershipKey::open(&config.state_dir)?;
-    match key.record(config, tenant, host) {
-        Record::None => {
+    match key.record(config, tenant, host).line(host) {
+        Some(line) => writeln!(out, "{line}")?,
+        None => {
             writeln!(
                 out,
                 "nothing: `on_demand.proof` is `none`, the row is enough"
             )?;
         }
-        Record::Cname(target) => writeln!(out, "{host}. 3600 IN CNAME {target}.")?,
-        Record::Txt { name, value } => writeln!(out, "{name}. 3600 IN TXT \"{value}\"")?,
     }
     Ok(Verdict::Fine)
 }

@@ -45,51 +45,80 @@ const STALE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(366
 const WAIT: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(30);
 
 impl Lookup {
+    /// The keys but `max_stale`.
+    pub(super) const KEYS: &'static [&'static str] = &[
+        "timeout",
+        "positive_ttl",
+        "negative_ttl",
+        "positive_max",
+        "negative_max",
+        "lookup_qps",
+    ];
+
     /// Reads the keys, which stand among those of the source.
     pub(in super::super) fn read(section: &mut Section<'_, '_>) -> Self {
         let mut lookup = Self::default();
-        section.duration(
-            "timeout",
-            &mut lookup.timeout,
-            WAIT,
-            "Longest wait for the answer of the source; a request waits as long",
-        );
-        section.duration(
-            "positive_ttl",
-            &mut lookup.positive_ttl,
-            TTL,
-            "How long a tenant is served without asking again",
-        );
-        section.duration(
-            "negative_ttl",
-            &mut lookup.negative_ttl,
-            TTL,
-            "How long the answer that a host is nobody's is believed",
-        );
+        lookup.read_times(section);
         lookup.max_stale = section.maybe_text(
             "max_stale",
             "without end",
             "How long beyond its time a tenant is served while the source does not answer",
             |text| value::duration(text, &STALE, "without the key it is without end"),
         );
+        lookup.read_bounds(section);
+        lookup
+    }
+
+    /// The same for a source that has a `max_stale` of its own.
+    pub(super) fn read_beside(section: &mut Section<'_, '_>, max_stale: Option<Duration>) -> Self {
+        let mut lookup = Self {
+            max_stale,
+            ..Self::default()
+        };
+        lookup.read_times(section);
+        lookup.read_bounds(section);
+        lookup
+    }
+
+    fn read_times(&mut self, section: &mut Section<'_, '_>) {
+        section.duration(
+            "timeout",
+            &mut self.timeout,
+            WAIT,
+            "Longest wait for the answer of the source; a request waits as long",
+        );
+        section.duration(
+            "positive_ttl",
+            &mut self.positive_ttl,
+            TTL,
+            "How long a tenant is served without asking again",
+        );
+        section.duration(
+            "negative_ttl",
+            &mut self.negative_ttl,
+            TTL,
+            "How long the answer that a host is nobody's is believed",
+        );
+    }
+
+    fn read_bounds(&mut self, section: &mut Section<'_, '_>) {
         section.number(
             "positive_max",
-            &mut lookup.positive_max,
+            &mut self.positive_max,
             64..=16_777_216,
             "Hosts with a tenant that are remembered; those not asked for lately make room",
         );
         section.number(
             "negative_max",
-            &mut lookup.negative_max,
+            &mut self.negative_max,
             64..=16_777_216,
             "Hosts without a tenant that are remembered",
         );
         section.number(
             "lookup_qps",
-            &mut lookup.lookup_qps,
+            &mut self.lookup_qps,
             1..=1_000_000,
             "Questions to the source in a second; beyond it a host that was never seen gets 503, never 404",
         );
-        lookup
     }
 }

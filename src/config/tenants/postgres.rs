@@ -1,14 +1,20 @@
 //! `[tenants.postgres]`: tenants from the app's own PostgreSQL.
 
+mod mode;
+
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use self::mode::{MODES, check_mode};
 use super::super::problem::Flaw;
 use super::super::reader::Reader;
 use super::super::secret::CredentialSource;
 use super::super::section::Section;
+use super::Lookup;
+
+pub use self::mode::Mode;
 
 /// The database and what to ask it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +33,8 @@ pub struct Postgres {
     pub columns: Vec<String>,
     /// The whole query of [`Preset::Custom`].
     pub query: Option<String>,
+    /// Whether all rows are read, or one host at a time. Default [`Mode::Preload`].
+    pub mode: Mode,
     /// The channel of the triggers' notifications; empty to ask every [`Self::poll`] instead. Default `portico_tenants`.
     pub listen: String,
     /// Time between two full comparisons while notifications come. Default `5m`.
@@ -148,6 +156,7 @@ const KEYS: &[&str] = &[
     "state_sql",
     "columns",
     "query",
+    "mode",
     "listen",
     "resync",
     "poll",
@@ -179,11 +188,21 @@ impl Postgres {
             state_sql: None,
             columns: Vec::new(),
             query: None,
+            mode: Mode::Preload,
             listen: CHANNEL.to_owned(),
             resync: Duration::from_secs(300),
             poll: Duration::from_secs(30),
             snapshot: None,
             max_stale: None,
+        }
+    }
+
+    /// How long answers are kept, if hosts are looked up.
+    #[must_use]
+    pub fn lookup(&self) -> Option<&Lookup> {
+        match &self.mode {
+            Mode::Preload => None,
+            Mode::Lookup(lookup) => Some(lookup),
         }
     }
 
@@ -206,9 +225,10 @@ impl Postgres {
         );
         let mut settings = Self::of(preset);
         settings.read_tables(&mut section);
-        settings.read_times(&mut section);
+        let clear = settings.read_times(&mut section) && clear;
         if !wanted {
-            if let Some(key) = KEYS.iter().find(|key| section.has(key)) {
+            let mut keys = KEYS.iter().chain(Lookup::KEYS);
+            if let Some(key) = keys.find(|key| section.has(key)) {
                 section.refuse(
                     key,
                     "the key has no use without `source = \"postgres\"`",
@@ -225,6 +245,7 @@ impl Postgres {
             return None;
         }
         check_own_keys(&mut section, preset);
+        check_mode(&mut section, &settings.mode);
         settings.dsn = dsn?;
         Some(settings)
     }
@@ -260,7 +281,15 @@ impl Postgres {
         );
     }
 
-    fn read_times(&mut self, section: &mut Section<'_, '_>) {
+    /// False if it is not clear which mode is meant.
+    fn read_times(&mut self, section: &mut Section<'_, '_>) -> bool {
+        let mut lookup = false;
+        let clear = section.choice(
+            "mode",
+            &mut lookup,
+            MODES,
+            "`preload` reads all rows at the start and no request leads to a query; `lookup` asks for one host at a time",
+        );
         section.text(
             "listen",
             &mut self.listen,
@@ -285,6 +314,11 @@ impl Postgres {
             "The folder where what is known is saved, for a start while the database is down",
         );
         self.max_stale = read_stale(section);
+        let answers = Lookup::read_beside(section, self.max_stale);
+        if lookup {
+            self.mode = Mode::Lookup(answers);
+        }
+        clear
     }
 }
 

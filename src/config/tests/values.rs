@@ -398,4 +398,41 @@ url = "https://app.internal/ask"
         report: r#"portico.toml:7: tenants.http.url: the key has no use without `source = "http"`
   hint: remove it, or set `tenants.source = "http"`"#,
     },
+    Case {
+        name: "look-ups that would be saved, compared and polled",
+        file: File::After(
+            r#"[tenants]
+source = "postgres"
+[tenants.postgres]
+dsn_file = "pg.dsn"
+mode = "lookup"
+resync = "1m"
+poll = "1m"
+snapshot = "saved"
+positive_ttl = "1h"
+"#,
+        ),
+        report: r#"portico.toml:11: tenants.postgres.resync: the key has no use with `mode = "lookup"`
+  hint: remove it: nothing is compared; `positive_ttl` says how long an answer is good
+portico.toml:12: tenants.postgres.poll: the key has no use with `mode = "lookup"`
+  hint: remove it: without notifications an answer is good for `positive_ttl`
+portico.toml:13: tenants.postgres.snapshot: the key has no use with `mode = "lookup"`
+  hint: remove it, or set `mode = "preload"`: answers about single hosts are not saved, so a start needs the database"#,
+    },
+    Case {
+        name: "answers that are kept where nothing is asked",
+        file: File::After(
+            r#"[tenants]
+source = "postgres"
+[tenants.postgres]
+dsn_file = "pg.dsn"
+negative_ttl = "1h"
+lookup_qps = 1
+"#,
+        ),
+        report: r#"portico.toml:10: tenants.postgres.negative_ttl: the key has no use with `mode = "preload"`
+  hint: remove it, or set `mode = "lookup"`
+portico.toml:11: tenants.postgres.lookup_qps: the key has no use with `mode = "preload"`
+  hint: remove it, or set `mode = "lookup"`"#,
+    },
 ];

@@ -51,6 +51,10 @@ fn said(http: &Http, name: &str, answer: &Answer) -> String {
         Ok(Reply {
             said: Said::Same, ..
         }) => "same".to_owned(),
+        Ok(Reply {
+            said: Said::Unusable(reason),
+            ..
+        }) => reason,
         Err(error) => error.to_string(),
     }
 }

@@ -221,6 +221,7 @@ impl Cache {
                     Some((tenant, _)) => tenant,
                     None => return shard.failed(&started.host, in_time, now),
                 },
+                Said::Unusable(_) => return shard.failed(&started.host, in_time, now),
             };
             // What was asked before a purge is for those who asked before it, and for nobody after.
             if in_time {

@@ -1,8 +1,9 @@
-//! The one task that asks: on the control plane, some questions at a time, each under a deadline.
+//! The one task that asks: on the control plane, some questions at a time, each under a deadline; and beside it what the source
+//! has to do of its own.
 
 use std::fmt::{Debug, Display};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -10,8 +11,9 @@ use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use super::cache::{Cache, Started};
-use super::{Reply, Source};
+use super::cache::Started;
+use super::{Memory, Reply, Said, Source};
+use crate::host::Host;
 use crate::tenant::directory::Health;
 
 /// Questions under way at a time.
@@ -26,16 +28,21 @@ pub(super) struct Answers {
     answered: AtomicU64,
     failed: AtomicU64,
     refused: AtomicU64,
+    unusable: AtomicU64,
+    /// Nothing has been heard of the source yet, and it says itself when that changes.
+    awaited: AtomicBool,
 }
 
 impl Answers {
-    pub(super) fn new(name: &'static str) -> Self {
+    pub(super) fn new(name: &'static str, awaited: bool) -> Self {
         Self {
             name,
             error: ArcSwapOption::empty(),
             answered: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            unusable: AtomicU64::new(0),
+            awaited: AtomicBool::new(awaited),
         }
     }
 
@@ -54,12 +61,26 @@ impl Answers {
 
     fn answered(&self) {
         self.answered.fetch_add(1, Relaxed);
+        self.is_up();
+    }
+
+    pub(super) fn is_up(&self) {
+        self.awaited.store(false, Relaxed);
         if self.error.load().is_some() && self.error.swap(None).is_some() {
             tracing::info!(source = self.name, "the source of tenants answers again");
         }
     }
 
-    fn failed(&self, error: impl Display) {
+    /// The source answers, but not what can be taken.
+    fn unusable(&self, host: &Host, reason: &str) {
+        self.failed.fetch_add(1, Relaxed);
+        let count = self.unusable.fetch_add(1, Relaxed) + 1;
+        if count.is_power_of_two() {
+            tracing::warn!(source = self.name, %host, count, "a row of the source of tenants cannot be taken: {reason}");
+        }
+    }
+
+    pub(super) fn failed(&self, error: impl Display) {
         self.failed.fetch_add(1, Relaxed);
         let error = error.to_string();
         let before = self.error.load_full();
@@ -70,7 +91,8 @@ impl Answers {
             );
         }
         let since = before.map_or_else(Instant::now, |before| before.1);
-        self.error.store(Some(Arc::new((error, since))));
+        let first = error.lines().next().unwrap_or_default().to_owned();
+        self.error.store(Some(Arc::new((first, since))));
     }
 
     pub(super) fn trouble(&self) -> Option<String> {
@@ -81,13 +103,16 @@ impl Answers {
         ))
     }
 
-    /// There is no list that could be known or not: it is as old as the trouble.
+    /// There is no list that could be known or not: it is as old as the trouble. A source that is awaited has no age.
     pub(super) fn health(&self) -> Health {
         let error = self.error.load_full();
+        let age = error
+            .as_ref()
+            .map_or(Duration::ZERO, |error| error.1.elapsed());
         Health {
             source: self.name,
-            up: error.is_none(),
-            age: Some(error.map_or(Duration::ZERO, |error| error.1.elapsed())),
+            up: error.is_none() && !self.awaited.load(Relaxed),
+            age: (!self.awaited.load(Relaxed)).then_some(age),
             loads: 0,
             failures: self.failed.load(Relaxed),
             refused: 0,
@@ -100,24 +125,23 @@ impl Answers {
 /// A question for the task. However it ends, who waits is told.
 pub(super) struct Job {
     started: Started,
-    cache: Arc<Cache>,
-    answers: Arc<Answers>,
+    memory: Arc<Memory>,
     told: bool,
 }
 
 impl Job {
-    pub(super) fn new(started: Started, cache: Arc<Cache>, answers: Arc<Answers>) -> Self {
+    pub(super) fn new(started: Started, memory: Arc<Memory>) -> Self {
         Self {
             started,
-            cache,
-            answers,
+            memory,
             told: false,
         }
     }
 
     fn tell(&mut self, reply: Option<Reply>) {
         self.told = true;
-        self.cache.finish(&mut self.started, reply, Instant::now());
+        let cache = &self.memory.cache;
+        cache.finish(&mut self.started, reply, Instant::now());
     }
 }
 
@@ -136,7 +160,19 @@ impl Drop for Job {
 }
 
 /// Asks until the directory is gone.
-pub(super) async fn run<S: Source>(source: Arc<S>, mut queue: Receiver<Job>, longest: Duration) {
+pub(super) async fn run<S: Source>(
+    source: Arc<S>,
+    queue: Receiver<Job>,
+    memory: Arc<Memory>,
+    longest: Duration,
+) {
+    tokio::select! {
+        () = answer(Arc::clone(&source), queue, longest) => {}
+        never = source.keep(&memory) => match never {},
+    }
+}
+
+async fn answer<S: Source>(source: Arc<S>, mut queue: Receiver<Job>, longest: Duration) {
     let mut under_way = JoinSet::new();
     loop {
         tokio::select! {
@@ -144,7 +180,7 @@ pub(super) async fn run<S: Source>(source: Arc<S>, mut queue: Receiver<Job>, lon
                 let Some(mut job) = job else { break };
                 // The source is slow, and who waits has waited long enough.
                 if job.started.since.elapsed() >= longest {
-                    job.answers.failed("it is too slow for the questions that there are");
+                    job.memory.answers.failed("it is too slow for the questions that there are");
                     job.tell(None);
                     continue;
                 }
@@ -158,19 +194,22 @@ pub(super) async fn run<S: Source>(source: Arc<S>, mut queue: Receiver<Job>, lon
 
 async fn one<S: Source>(source: &S, mut job: Job, longest: Duration) {
     let asked = timeout(longest, source.ask(&job.started.host, job.started.tag())).await;
+    let answers = &job.memory.answers;
     let reply = match asked {
         Ok(Ok(reply)) => {
-            job.answers.answered();
+            answers.answered();
+            if let Said::Unusable(reason) = &reply.said {
+                answers.unusable(&job.started.host, reason);
+            }
             Some(reply)
         }
         Ok(Err(error)) => {
-            job.answers.failed(error);
+            answers.failed(error);
             None
         }
         Err(_elapsed) => {
             let longest = crate::units::format_duration(longest);
-            job.answers
-                .failed(format_args!("no answer within {longest}"));
+            answers.failed(format_args!("no answer within {longest}"));
             None
         }
     };

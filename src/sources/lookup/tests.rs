@@ -305,7 +305,7 @@ async fn random_hosts_do_not_grow_the_memory() {
         }
         assert_ne!(run.get(&name).await, Answer::Unavailable);
     }
-    let (known, nobody) = run.lookup.cache.sizes();
+    let (known, nobody) = run.lookup.memory.cache.sizes();
     assert!(known <= 1024 && nobody <= 1024, "{known} {nobody}");
     assert!(known > 512 && nobody > 512, "{known} {nobody}");
     let mut listed = 0;

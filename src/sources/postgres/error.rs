@@ -1,10 +1,11 @@
 //! What goes wrong between the proxy and the database, and what an operator can do.
 
 use std::error::Error as _;
+use std::io;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{Severity, SqlState};
 
 use super::super::rows::RowError;
 use super::dsn::DsnError;
@@ -50,6 +51,23 @@ pub(super) enum FeedError {
     /// A thread of the building has failed.
     #[error("the table of tenants could not be built\n  hint: this is a defect; please report it")]
     Build,
+}
+
+impl FeedError {
+    /// Whether the connection is of no more use after it, rather than the one question.
+    pub(super) fn ends_connection(&self) -> bool {
+        match self {
+            Self::Query(error) => match error.as_db_error() {
+                Some(db) => matches!(
+                    db.parsed_severity(),
+                    Some(Severity::Fatal | Severity::Panic)
+                ),
+                None => error.is_closed() || error.source().is_some_and(|it| it.is::<io::Error>()),
+            },
+            Self::Row(_) | Self::Table(_) | Self::MassDelete { .. } | Self::Build => false,
+            Self::Dsn(_) | Self::Connect(_) | Self::Closed | Self::Late(_) => true,
+        }
+    }
 }
 
 /// What the server or the system says, with a hint where one is known.

@@ -18,17 +18,14 @@ use tokio_postgres::Client;
 use super::super::saved::Saved;
 use super::error::FeedError;
 use super::known::Known;
-use super::mail::Mail;
-use super::read::{Loaded, SOME, drive, within};
+use super::mail::{CHECK, Mail, Waiting};
+use super::pause::{Pauses, random};
+use super::read::{Loaded, connect, drive, listen};
 use super::select::Select;
 use crate::clock::UnixTime;
 use crate::config::Postgres;
 use crate::host::Host;
 
-/// Longest wait for our own notification.
-const CHECK: Duration = Duration::from_secs(5);
-/// First and longest pause after a failure; it doubles from one to the other.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
 /// Time without listening after it was found that nothing arrives.
 const DEAF: Duration = Duration::from_secs(600);
 /// Time from a change to its saving, so that what comes together is saved together.
@@ -94,7 +91,7 @@ impl Feed {
     }
 
     async fn keep_true(&self) {
-        let mut pause = PAUSE.0;
+        let mut pauses = Pauses::default();
         let mut deaf_until = None;
         loop {
             let listens = !self.settings.listen.is_empty()
@@ -121,20 +118,16 @@ impl Feed {
                 }
                 End::Failed(error) => self.known.failed(&error),
             }
-            if began.elapsed() > PAUSE.1 {
-                pause = PAUSE.0;
-            }
             tokio::select! {
-                () = sleep(jittered(pause)) => {}
+                () = sleep(pauses.after(began.elapsed())) => {}
                 () = self.known.asked.notified() => {}
             }
-            pause = (pause * 2).min(PAUSE.1);
         }
     }
 
     /// Listens, and reads what is said to have changed.
     async fn follow(&self) -> Result<Infallible, End> {
-        let (client, mut wire) = self.connect().await?;
+        let (client, mut wire) = connect(&self.settings.dsn).await?;
         let mail = Mail::new(random());
         tokio::select! {
             biased;
@@ -144,8 +137,7 @@ impl Feed {
     }
 
     async fn act(&self, client: &Client, mail: &Mail) -> Result<Infallible, End> {
-        let listen = format!("LISTEN \"{}\"", self.settings.listen);
-        within(SOME, client.batch_execute(&listen)).await?;
+        listen(client, &self.settings.listen).await?;
         let mut digest = None;
         // Hosts that have been read since the reading of all rows began.
         let mut since = HashSet::new();
@@ -188,7 +180,7 @@ impl Feed {
                         Instant::now() + pause
                     };
                 }
-                waiting = mail.take() => {
+                waiting = either(mail, &self.known.again) => {
                     if waiting.all {
                         due = Instant::now();
                         again = is_loading;
@@ -250,6 +242,7 @@ impl Feed {
             tokio::select! {
                 () = sleep(next) => {}
                 () = self.known.asked.notified() => digest = None,
+                _again = self.known.again.take() => digest = None,
             }
         }
     }
@@ -266,6 +259,14 @@ impl Feed {
         self.known.changed.notify_one();
         self.known.has_answered();
         Ok(())
+    }
+}
+
+/// What has to be read again, whoever says so.
+async fn either(mail: &Mail, again: &Mail) -> Waiting {
+    tokio::select! {
+        waiting = mail.take() => waiting,
+        waiting = again.take() => waiting,
     }
 }
 
@@ -290,18 +291,6 @@ fn pause(longest: Duration, to_midnight: Duration) -> Duration {
     longest.min(to_midnight + AFTER_MIDNIGHT)
 }
 
-/// Half of it and at most all, so that nodes that lost a database together do not come back together.
-fn jittered(pause: Duration) -> Duration {
-    let share = u32::try_from(random() >> 33).unwrap_or_default();
-    pause / 2 + (pause / 2).mul_f64(f64::from(share) / f64::from(u32::MAX >> 1))
-}
-
-/// 64 bits nobody can foresee, from the standard library's own source of random keys.
-fn random() -> u64 {
-    use std::hash::{BuildHasher, Hasher, RandomState};
-    RandomState::new().build_hasher().finish()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -311,13 +300,5 @@ mod tests {
         let seconds = Duration::from_secs;
         assert_eq!(pause(seconds(300), seconds(7)), seconds(8));
         assert_eq!(pause(seconds(300), seconds(80_000)), seconds(300));
-    }
-
-    #[test]
-    fn pauses_differ_between_nodes_and_have_bounds() {
-        let whole = Duration::from_secs(8);
-        let pauses: HashSet<_> = (0..50).map(|_| jittered(whole)).collect();
-        assert!(pauses.len() > 10);
-        assert!(pauses.iter().all(|it| *it >= whole / 2 && *it <= whole));
     }
 }

@@ -9,6 +9,8 @@ use tokio::sync::Notify;
 
 use super::super::saved::Saved;
 use super::error::FeedError;
+use super::mail::Mail;
+use super::spelling;
 use crate::clock::UnixTime;
 use crate::host::Host;
 use crate::tenant::directory::live::Live;
@@ -22,6 +24,8 @@ pub(super) struct Known {
     pub(super) live: Live,
     /// Wakes the feed for a full comparison.
     pub(super) asked: Notify,
+    /// Hosts that are to be read again because somebody has asked for that.
+    pub(super) again: Mail,
     /// Whether the next comparison may delete as much as it likes.
     pub(super) forced: AtomicBool,
     /// Says that there is something to save.
@@ -63,6 +67,7 @@ impl Known {
         Self {
             live: Live::new(Table::new(bases)),
             asked: Notify::new(),
+            again: Mail::new(0),
             forced: AtomicBool::new(false),
             changed: Notify::new(),
             loaded: AtomicBool::new(false),
@@ -113,6 +118,20 @@ impl Known {
             self.forced.store(true, Relaxed);
         }
         self.asked.notify_one();
+    }
+
+    /// Has a host read again, or everything.
+    pub(super) fn read_again(&self, host: Option<&Host>, bases: &[Host]) {
+        let Some(host) = host else {
+            return self.ask(false);
+        };
+        for name in spelling::of(host, bases) {
+            // What is said of a label is said of all hosts that it names.
+            for whole in spelling::hosts(&name, bases) {
+                self.again.put(whole.as_str());
+            }
+            self.again.put(&name);
+        }
     }
 
     /// Whether there is anything to answer by.

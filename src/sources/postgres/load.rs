@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::super::rows::{self, RowError};
 use super::error::FeedError;
+use super::spelling;
 use crate::host::Host;
 use crate::tenant::directory::live::{Live, add};
 use crate::tenant::directory::table::{Table, TableError};
@@ -116,14 +117,7 @@ pub(super) fn changes(
 ) -> Result<Vec<crate::tenant::directory::live::Change>, FeedError> {
     let mut changes = Vec::new();
     for name in asked {
-        if name.contains('.') {
-            changes.extend(Host::parse(&name).ok().map(|host| (host, None)));
-        } else {
-            let below = bases
-                .iter()
-                .filter_map(|base| Host::parse(&format!("{name}.{base}")).ok());
-            changes.extend(below.map(|host| (host, None)));
-        }
+        changes.extend(spelling::hosts(&name, bases).map(|host| (host, None)));
     }
     for json in found {
         let row = match rows::parse(json, bases) {

@@ -2,11 +2,14 @@
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use crate::host::Host;
 
+/// Longest wait for our own notification.
+pub(super) const CHECK: Duration = Duration::from_secs(5);
 /// Hosts beyond which reading everything is cheaper.
 const MANY: usize = 10_000;
 

@@ -1,12 +1,14 @@
-//! `source = "postgres"`: the tenants in the app's own database, in memory and true within a moment.
+//! `source = "postgres"`: the tenants in the app's own database, true within a moment.
 //!
-//! Every row is read at the start; from then on triggers tell which hosts have changed (`LISTEN`), and each is read again.
+//! With `mode = "preload"` all of them are in memory. Every row is read at the start; from then on triggers tell which hosts have changed (`LISTEN`), and each is read again.
 //! Nothing that a client sends leads to a query. From time to time, and after every new connection, all rows are read and
 //! compared: what was missed while away is found then. Where notifications cannot come (PgBouncer), it asks every `poll`.
 //!
 //! When the database is away, what was known last holds. Until something is known at all, nobody is called unknown: the
 //! answer is "cannot be known now". A comparison after which more than half of the tenants would be gone is refused, because
 //! an empty table is more often a mistake than the truth.
+//!
+//! With `mode = "lookup"` one host at a time is asked for ([`lookup`]), for tables that are too large to be held.
 //!
 //! It only reads, by a role that needs the named columns and nothing else.
 
@@ -15,10 +17,13 @@ mod error;
 mod feed;
 mod known;
 mod load;
+mod lookup;
 mod mail;
+mod pause;
 mod read;
 mod select;
 mod setup;
+mod spelling;
 mod tls;
 
 use std::sync::Arc;
@@ -28,6 +33,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use self::dsn::Dsn;
 use self::feed::Feed;
 use self::known::Known;
+use self::lookup::Lookups;
 use self::select::Select;
 use super::saved::Saved;
 use super::{Opened, Place};
@@ -51,8 +57,12 @@ pub(super) fn open(settings: &Postgres, place: &Place<'_>) -> Result<Opened, Dsn
         Err(DsnError::File(SecretError::NoDirectory { .. })) => None,
         Err(error) => return Err(error),
     };
-    let known = Arc::new(Known::new(place.bases, settings.max_stale));
     let select = Select::new(settings);
+    if let Some(answers) = settings.lookup() {
+        let lookups = Lookups::new(settings, select, place.bases);
+        return Ok(super::lookup::open("postgres", answers, lookups));
+    }
+    let known = Arc::new(Known::new(place.bases, settings.max_stale));
     let folder = settings.snapshot.clone();
     let folder = folder.unwrap_or_else(|| place.state_dir.join("tenants"));
     let saved = Saved::new(
@@ -68,6 +78,7 @@ pub(super) fn open(settings: &Postgres, place: &Place<'_>) -> Result<Opened, Dsn
     Ok(Opened {
         directory: Arc::new(PostgresDirectory {
             known,
+            bases: place.bases.to_vec(),
             _end: end.drop_guard(),
         }),
         task: Some(Box::pin(async move {
@@ -88,6 +99,7 @@ fn question(select: &Select, database: Option<String>, bases: &[Host]) -> String
 #[derive(Debug)]
 struct PostgresDirectory {
     known: Arc<Known>,
+    bases: Vec<Host>,
     /// Ends the feed when nobody has the directory any more.
     _end: DropGuard,
 }
@@ -122,6 +134,12 @@ impl Directory for PostgresDirectory {
 
     fn health(&self) -> Vec<Health> {
         vec![self.known.health(self.source())]
+    }
+
+    /// Reads it again: there is nothing that could be asked for at the next request.
+    fn forget(&self, host: Option<&Host>) -> bool {
+        self.known.read_again(host, &self.bases);
+        true
     }
 
     fn resync(&self, force: bool) -> bool {

@@ -15,6 +15,8 @@ pub(super) struct Select {
     pub(super) some: String,
     /// One text that changes when any row does.
     pub(super) digest: String,
+    /// What finds the rows of one host in a large table: the statement, or words for a query of the operator's own.
+    pub(super) index: String,
 }
 
 impl Select {
@@ -31,6 +33,7 @@ impl Select {
             digest: format!(
                 "SELECT concat(count(*), ' ', sum(hashtextextended(row_to_json(q)::text, 0))) FROM ({rows}) AS q"
             ),
+            index: index(settings),
         }
     }
 }
@@ -80,5 +83,23 @@ fn rows(settings: &Postgres) -> (String, Option<String>) {
             Some("d.domain = ANY($1)".to_owned()),
         ),
         Preset::Custom => (settings.query.clone().unwrap_or_default(), None),
+    }
+}
+
+/// The indexes that the condition for single hosts needs. The frameworks make most of them.
+fn index(settings: &Postgres) -> String {
+    let (domains, tenants) = (settings.domain_table.sql(), settings.tenant_table.sql());
+    let on = |table: &str, columns: &[&str]| {
+        let each = columns
+            .iter()
+            .map(|column| format!("CREATE INDEX ON {table} ({column})"));
+        format!("`{}`", each.collect::<Vec<_>>().join("; "))
+    };
+    match settings.preset {
+        Preset::DjangoTenants => on(&domains, &["domain", "tenant_id"]),
+        Preset::DjangoTenantSchemas => on(&tenants, &["domain_url"]),
+        Preset::Rails => on(&tenants, &["subdomain", "domain"]),
+        Preset::LaravelTenancy => on(&domains, &["domain"]),
+        Preset::Custom => "An index on what `query` calls `host`".to_owned(),
     }
 }

@@ -5,6 +5,7 @@
 //! afterwards.
 
 mod csv;
+pub mod edit;
 mod json;
 mod toml;
 
@@ -73,6 +74,14 @@ impl FileDirectory {
             source,
         })?;
         Self::read(BufReader::new(file), path, bases)
+    }
+
+    /// Reads the text of a file; `path` says the format, and is named in errors.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn parse(text: &str, path: &Path, bases: &[Host]) -> Result<Self, FileError> {
+        Self::read(text.as_bytes(), path, bases)
     }
 
     fn read(source: impl Read, path: &Path, bases: &[Host]) -> Result<Self, FileError> {

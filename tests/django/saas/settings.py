@@ -10,6 +10,7 @@ SAAS_DB_USER      the role (default: postgres)
 SAAS_MAIL_DIR     where e-mails are written, one file each
 SAAS_OLD_NAME     1: the middleware by the name that older tutorials have
 SAAS_COOKIE_BASE  1: the mistake of many tutorials, a session cookie for all tenants
+SAAS_PORTICO_KEYS the file of `tenants.signature.keys`: only requests that the edge has signed get in
 """
 
 import os
@@ -76,6 +77,9 @@ MIDDLEWARE = [
 ]
 if os.environ.get("SAAS_OLD_NAME"):
     MIDDLEWARE[0] = "django_tenants.middleware.TenantMiddleware"
+if os.environ.get("SAAS_PORTICO_KEYS"):
+    PORTICO_KEYS = os.environ["SAAS_PORTICO_KEYS"]
+    MIDDLEWARE.insert(1, "portico_tenant.PorticoTenant")
 ROOT_URLCONF = "saas.urls"
 PUBLIC_SCHEMA_URLCONF = "saas.urls_public"
 WSGI_APPLICATION = "saas.wsgi.application"

@@ -1,29 +1,59 @@
 //! As much of a browser as a form needs: cookies by host, `Origin`, and the token of the form.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use crate::support::body;
-use crate::support::http::{Answer, Edge, Protocol};
+use crate::support::django::App;
+use crate::support::http::{Answer, Connection, Edge, Protocol};
 
 /// One person's browser. Cookies go back to the host that set them and, with `Domain=`, to all below that.
 pub(super) struct Browser<'e> {
-    edge: &'e Edge,
-    protocol: Protocol,
+    way: Way<'e>,
     cookies: BTreeMap<(String, String), String>,
+}
+
+/// The way to the app.
+enum Way<'e> {
+    Edge(&'e Edge, Protocol),
+    /// As behind a proxy that does no more than to say who comes, and how.
+    Straight(SocketAddr),
+}
+
+impl Way<'_> {
+    async fn connect(&self, host: &str) -> Connection {
+        match self {
+            Self::Edge(edge, protocol) => edge.connect(*protocol, host).await,
+            Self::Straight(address) => {
+                let mut connection = Connection::tcp(*address, host).await;
+                connection.always("x-forwarded-proto", "https");
+                connection.always("x-forwarded-for", "192.0.2.9");
+                connection
+            }
+        }
+    }
 }
 
 impl<'e> Browser<'e> {
     pub(super) fn new(edge: &'e Edge, protocol: Protocol) -> Self {
         Self {
-            edge,
-            protocol,
+            way: Way::Edge(edge, protocol),
+            cookies: BTreeMap::new(),
+        }
+    }
+
+    /// One without our proxy between it and the app.
+    pub(super) fn straight(app: &App) -> Browser<'static> {
+        let address = app.address().parse().expect("an app on TCP");
+        Browser {
+            way: Way::Straight(address),
             cookies: BTreeMap::new(),
         }
     }
 
     /// GETs a page; `host` may have a port, as in the address bar.
     pub(super) async fn get(&mut self, host: &str, path: &str) -> Answer {
-        let mut connection = self.edge.connect(self.protocol, host).await;
+        let mut connection = self.way.connect(host).await;
         let mut request = connection.request("GET", path);
         if let Some(cookies) = self.cookies_for(host) {
             request = request.header("cookie", &cookies);
@@ -63,7 +93,7 @@ impl<'e> Browser<'e> {
                 value.replace('@', "%40").replace(' ', "+")
             ));
         }
-        let mut connection = self.edge.connect(self.protocol, host).await;
+        let mut connection = self.way.connect(host).await;
         let mut request = connection
             .request("POST", path)
             .header("content-type", "application/x-www-form-urlencoded")
@@ -90,6 +120,15 @@ impl<'e> Browser<'e> {
             .map(|((_, name), value)| format!("{name}={value}"))
             .collect();
         (!all.is_empty()).then(|| all.join("; "))
+    }
+
+    /// The value of one of them.
+    pub(super) fn cookie(&self, host: &str, name: &str) -> Option<String> {
+        let all = self.cookies_for(host)?;
+        let mut pairs = all.split("; ").filter_map(|pair| pair.split_once('='));
+        pairs
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value.to_owned())
     }
 
     fn keep(&mut self, host: &str, answer: &Answer) {

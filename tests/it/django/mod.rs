@@ -3,10 +3,12 @@
 
 mod accounts;
 mod browser;
+mod cookies;
 mod headers;
 mod isolation;
 mod live;
 mod servers;
+mod signed;
 mod stage;
 mod tutorials;
 

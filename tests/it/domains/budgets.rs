@@ -1,5 +1,6 @@
 //! What is beyond a budget waits its turn, and that is no failure.
 
+use super::explain::explain;
 use super::{Rig, files};
 use crate::support::wait;
 
@@ -25,6 +26,21 @@ async fn beyond_the_budget_names_are_queued_and_nothing_fails() {
     let number = |key: &str| all[key].as_u64().unwrap();
     assert_eq!((number("served"), number("queued")), (2, 2), "{all}");
     assert_eq!((number("failing"), number("budget_left")), (0, 0), "{all}");
+    // Of those without a certificate, two wait for the hour and two have no room.
+    let mut states: Vec<String> = names
+        .iter()
+        .map(|name| {
+            let custom = &explain(&portico, name)["custom_domain"];
+            let budget = custom["budget"].as_str().unwrap_or_default();
+            format!("{} {budget}", custom["state"].as_str().unwrap())
+        })
+        .collect();
+    states.sort();
+    let queued = "queued on_demand.orders_per_hour";
+    assert_eq!(
+        states,
+        ["full ", "full ", queued, queued, "served ", "served "]
+    );
     rig.reconcile();
     assert_eq!(rig.orders(), 2, "the hour is not over");
     wait::until("the proxy counts the same", || {

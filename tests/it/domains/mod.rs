@@ -3,6 +3,7 @@
 //! The engine is a process of its own (`portico cert reconcile`, as the timer runs it) unless a test says `daemon`.
 
 mod budgets;
+mod explain;
 mod issue;
 mod memory;
 mod ownership;

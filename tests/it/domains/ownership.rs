@@ -4,7 +4,7 @@ use super::{NAME, Rig, words};
 use crate::support::knot::{Knot, zone_text};
 use crate::support::{port, wait};
 
-fn own_record(rig: &Rig, tenant: &str) -> String {
+pub(super) fn own_record(rig: &Rig, tenant: &str) -> String {
     let printed = rig.cert(&["ownership", "--domain", NAME, "--tenant", tenant]);
     assert!(printed.status.success(), "{}", words(&printed));
     String::from_utf8(printed.stdout).unwrap().trim().to_owned()

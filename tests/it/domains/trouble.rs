@@ -1,12 +1,13 @@
 //! A name that cannot be validated, and its neighbours.
 
+use super::explain::explain;
 use super::{NAME, Rig, words};
 use crate::support::wait;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_name_that_fails_waits_and_the_others_have_their_certificates() {
     let rig = Rig::new("timer", "");
-    let _portico = rig.portico();
+    let portico = rig.portico();
     // The CA finds no address for this one.
     let bad = "www.elsewhere.invalid-zone.test";
     rig.rows(&[("acme", &[bad, NAME, "shop.other.test"])]);
@@ -21,6 +22,11 @@ async fn a_name_that_fails_waits_and_the_others_have_their_certificates() {
     assert_eq!(own["standing"], "failing", "{own}");
     let detail = own["detail"].as_str().unwrap();
     assert!(detail.contains("could not validate"), "{detail}");
+    let custom = &explain(&portico, bad)["custom_domain"];
+    assert_eq!(custom["state"], "failing", "{custom}");
+    let reason = custom["reason"].as_str().unwrap();
+    assert!(reason.contains("nothing is tried before"), "{reason}");
+    assert!(reason.contains("could not validate"), "{reason}");
     let next = own["next"].as_str().unwrap().to_owned();
     let orders = rig.orders();
     assert_eq!(orders, 3);

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use super::apache;
 use super::child::Child;
+use super::key_file::KeyFile;
 use super::postgres::{self, Postgres};
 use super::site::DOMAIN;
 use super::{port, prepared, program, wait};
@@ -69,6 +70,11 @@ impl Django {
                 .start();
             Self::before(postgres, package)
         })
+    }
+
+    /// Lets nobody in but who is signed by these keys: `tests/django/portico_tenant.py`.
+    pub(crate) fn believing(self, keys: &KeyFile) -> Self {
+        self.env("SAAS_PORTICO_KEYS", &keys.path.display().to_string())
     }
 
     /// Sets an environment variable of everything that is started from now on.
@@ -214,9 +220,10 @@ impl Django {
             address.push_str(&folder.path().join("app.sock").display().to_string());
         }
         last(&mut command, &address, folder.path());
+        let signed = self.env.iter().any(|(name, _)| name == "SAAS_PORTICO_KEYS");
         let child = Child::spawn(name, command)
             .farewell(Signal::TERM)
-            .ready(|| healthy(&address));
+            .ready(|| healthy(&address, signed));
         App {
             address,
             takes_chunks: true,
@@ -291,15 +298,16 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/django")
 }
 
-/// Does the site answer for its bare domain?
-fn healthy(address: &str) -> bool {
+/// Does the site answer for its bare domain? One that wants signatures has found the tenant when it misses ours.
+fn healthy(address: &str, signed: bool) -> bool {
     let ask = |mut stream: Box<dyn Exchange>| {
         let request =
             format!("GET /healthz/ HTTP/1.1\r\nHost: {DOMAIN}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
-        answer.contains("fine: public").then_some(())
+        let expected = if signed { " 421 " } else { "fine: public" };
+        answer.contains(expected).then_some(())
     };
     let stream: Option<Box<dyn Exchange>> = match address.strip_prefix("unix:") {
         Some(path) => UnixStream::connect(path)

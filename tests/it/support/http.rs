@@ -110,6 +110,7 @@ impl Edge {
             sender,
             host: host.to_owned(),
             behind_proxy: true,
+            always: HeaderMap::new(),
         }
     }
 
@@ -153,6 +154,8 @@ pub(crate) struct Connection {
     host: String,
     /// Answers come through the proxy, so they are checked for leaks.
     behind_proxy: bool,
+    /// Headers of every request.
+    always: HeaderMap,
 }
 
 impl Connection {
@@ -186,13 +189,20 @@ impl Connection {
             sender,
             host: host.to_owned(),
             behind_proxy: false,
+            always: HeaderMap::new(),
         }
+    }
+
+    /// Adds a header to every request from now on.
+    pub(crate) fn always(&mut self, name: &'static str, value: &'static str) {
+        self.always.insert(name, HeaderValue::from_static(value));
     }
 
     /// A request to `target` (path and query).
     pub(crate) fn request(&mut self, method: &str, target: &str) -> Ask<'_> {
         let mut request = Request::new(body::empty());
         *request.method_mut() = method.parse().expect("a method");
+        request.headers_mut().clone_from(&self.always);
         let version = match self.sender {
             Sender::Http1(_) => Version::HTTP_11,
             Sender::Http2(_) => Version::HTTP_2,

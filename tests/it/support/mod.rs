@@ -21,6 +21,7 @@ pub(crate) mod fault_proxy;
 pub(crate) mod framer;
 pub(crate) mod gunicorn;
 pub(crate) mod http;
+pub(crate) mod key_file;
 pub(crate) mod knot;
 pub(crate) mod load;
 pub(crate) mod origin;

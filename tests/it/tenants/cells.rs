@@ -7,10 +7,11 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::Rows;
-use super::signature::{KeyFile, verifying_app};
+use super::signature::verifying_app;
 use super::token::verify;
 use crate::support::gunicorn::Gunicorn;
 use crate::support::http::{Connection, Protocol};
+use crate::support::key_file::KeyFile;
 use crate::support::origin::Origin;
 use crate::support::site::servers_line;
 use crate::support::wait;

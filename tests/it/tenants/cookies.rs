@@ -1,8 +1,9 @@
 //! Cookies stay with the tenant whose app has set them.
 
 use super::Rows;
-use super::signature::{KeyFile, verifying_app};
+use super::signature::verifying_app;
 use crate::support::http::{Answer, Protocol};
+use crate::support::key_file::KeyFile;
 use crate::support::site::Site;
 
 fn cookies(answer: &Answer) -> Vec<&str> {

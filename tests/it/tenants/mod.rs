@@ -17,6 +17,7 @@ mod resolution;
 mod signature;
 mod states;
 mod strip;
+mod suspend;
 mod token;
 mod tool;
 

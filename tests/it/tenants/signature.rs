@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -10,11 +9,11 @@ use portico::clock::UnixTime;
 use portico::config::{CredentialSource, Signature, SignatureForm};
 use portico::tenant::signature::{Signed, Signer};
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::support::body;
 use crate::support::gunicorn::Gunicorn;
 use crate::support::http::{Connection, Protocol};
+use crate::support::key_file::KeyFile;
 use crate::support::program;
 use crate::support::site::Site;
 
@@ -23,35 +22,6 @@ const VECTORS: &str = include_str!("../../vectors/tenant_signature.json");
 /// The folder of the middleware that is shipped.
 fn middleware() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/django")
-}
-
-/// Keys as the edge and the app read them.
-pub(super) struct KeyFile {
-    pub(super) path: PathBuf,
-    _folder: TempDir,
-}
-
-impl KeyFile {
-    pub(super) fn new(lines: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("tenant.keys");
-        let mut options = fs::OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-            .unwrap();
-        file.write_all(lines.as_bytes()).unwrap();
-        Self {
-            path,
-            _folder: folder,
-        }
-    }
-
-    pub(super) fn line(&self) -> String {
-        format!("keys = {:?}", self.path.display().to_string())
-    }
 }
 
 /// A gunicorn with the app that verifies, which shares `keys` with the edge.

@@ -3,12 +3,11 @@
 use std::process::{Command, Stdio};
 
 use crate::support::http::{Answer, Protocol};
+use crate::support::key_file::KeyFile;
 use crate::support::origin::Origin;
 use crate::support::raw::Raw;
 use crate::support::site::{Site, SiteBuilder};
 use crate::support::tls::Alpn;
-
-use super::signature::KeyFile;
 
 const TENANTS: &str = r#"
 [[tenant]]

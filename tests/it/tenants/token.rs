@@ -4,8 +4,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::signature::KeyFile;
 use crate::support::http::Protocol;
+use crate::support::key_file::KeyFile;
 use crate::support::origin::{Origin, Seen};
 use crate::support::program;
 use crate::support::site::Site;

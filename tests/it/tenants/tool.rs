@@ -125,7 +125,10 @@ async fn explain_says_what_a_request_gets() {
         assert_eq!(got, (&https, &http), "{host}: {answer}");
         assert_eq!(answer["source"], "http");
     }
+    let inside = json_of(&site, &["explain", "acme.example.test"]);
+    assert_eq!(inside["custom_domain"]["state"], "covered");
     let outside = json_of(&site, &["explain", "www.customer.test"]);
+    assert_eq!(outside["custom_domain"]["state"], "off");
     assert_eq!(outside["certificate"], Value::Null);
     assert!(
         outside["https"]["reason"]
@@ -211,7 +214,7 @@ async fn list_show_and_purge_see_what_is_in_memory() {
 }
 
 #[tokio::test]
-async fn a_file_is_read_only_and_a_proxy_that_is_not_there_is_said() {
+async fn a_file_is_held_whole_and_a_proxy_that_is_not_there_is_said() {
     let origin = Origin::hello();
     let folder = tempfile::tempdir().unwrap();
     let list = folder.path().join("tenants.toml");
@@ -236,15 +239,6 @@ async fn a_file_is_read_only_and_a_proxy_that_is_not_there_is_said() {
     let (code, error) = refused(&site, &["purge", "--all"]);
     assert_eq!(code, Some(2));
     assert!(error.contains("held in memory"), "{error}");
-    let (code, error) = refused(&site, &["suspend", "big.example.test"]);
-    assert_eq!(code, Some(2));
-    for part in [
-        "`id = \"Big Corp\"`",
-        "state = \"suspended\"",
-        &list.display().to_string(),
-    ] {
-        assert!(error.contains(part), "{part} in {error}");
-    }
     site.portico.sigterm();
     site.portico.wait_exit();
     let (code, error) = refused(&site, &["list"]);

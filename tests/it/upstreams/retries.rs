@@ -101,6 +101,99 @@ async fn m14_after_the_first_byte_of_an_answer_nothing_is_sent_again() {
     assert_eq!(origin.heard().concat().matches("/cut").count(), 2);
 }
 
+/// Answers with a head and `bytes`, of 50 announced, and breaks off.
+fn cut_after(bytes: &'static str) -> RawOrigin {
+    RawOrigin::new(move |connection| {
+        if connection.read_head().is_some() {
+            connection.write("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n");
+            connection.write(bytes);
+        }
+    })
+}
+
+/// As one that is killed: gunicorn writes head and body one after the other.
+#[tokio::test]
+async fn m14_a_server_that_ends_between_head_and_body_has_not_answered() {
+    let broken = cut_after("");
+    let origin = Origin::hello();
+    let site = Site::before(&[&broken.address(), origin.address()])
+        .set("upstream", "eject_failures = 0")
+        .set("server", "workers = 1")
+        .start();
+    for protocol in Protocol::BOTH {
+        for _ in 0..30 {
+            let answer = site.edge.get(protocol, HOST, "/").await;
+            assert_eq!((answer.status, answer.text()), (StatusCode::OK, "hello"));
+        }
+        // What is not idempotent is handed on as it comes, and asked once.
+        let met = broken.heard().len();
+        let mut cut = 0;
+        for _ in 0..30 {
+            let mut connection = site.edge.connect(protocol, HOST).await;
+            let answer = connection.request("POST", "/").try_send().await;
+            cut += usize::from(answer.is_err());
+        }
+        assert!(cut > 0);
+        assert_eq!(broken.heard().len() - met, cut);
+    }
+    let gets = broken.heard().concat().matches("GET /").count();
+    assert!(gets > 0, "no request met the broken server");
+
+    // Nobody is left to be asked: the client hears so, and no server is asked twice.
+    let pair = [cut_after(""), cut_after("")];
+    let site = Site::before(
+        &pair
+            .each_ref()
+            .map(RawOrigin::address)
+            .each_ref()
+            .map(|it| &**it),
+    )
+    .start();
+    let answer = site.edge.get(Protocol::Http2, HOST, "/").await;
+    assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
+    assert!(pair.iter().all(|broken| broken.heard().len() == 1));
+}
+
+#[tokio::test]
+async fn m14_bytes_that_the_client_has_seen_are_not_taken_back() {
+    let broken = cut_after("half of it");
+    let site = Site::before(&[&broken.address(), &cut_after("half of it").address()])
+        .set("upstream", "eject_failures = 0")
+        .start();
+    for protocol in Protocol::BOTH {
+        let mut connection = site.edge.connect(protocol, HOST).await;
+        assert!(connection.request("GET", "/").try_send().await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn m14_a_head_waits_no_longer_than_a_second_for_its_body() {
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let slow = RawOrigin::new(move |connection| {
+        if connection.read_head().is_some() {
+            connection.write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
+            wait.lock().unwrap().recv().unwrap();
+            connection.write("hello");
+        }
+    });
+    let other = Origin::tcp(async |_| crate::support::origin::text(200, "other"));
+    let site = Site::before(&[&slow.address(), other.address()]).start();
+    let mut connection = site.edge.connect(Protocol::Http1, HOST).await;
+    let mut met = 0;
+    while met == 0 {
+        let mut answer = connection.request("GET", "/").try_head().await.unwrap();
+        // The head is here before the body was written.
+        met = slow.heard().len();
+        if met > 0 {
+            go.send(()).unwrap();
+        }
+        let whole = http_body_util::BodyExt::collect(answer.body_mut()).await;
+        let whole = whole.unwrap().to_bytes();
+        assert_eq!(&whole[..], if met > 0 { &b"hello"[..] } else { b"other" });
+    }
+}
+
 #[tokio::test]
 async fn m14_a_request_that_no_server_took_goes_elsewhere_whatever_its_method() {
     let origin = Origin::hello();

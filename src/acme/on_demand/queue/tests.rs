@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::cert::on_demand::register::Spent;
+use crate::config::OnDemand;
 
 const NOW: UnixTime = UnixTime(1_000_000_000);
 
@@ -150,6 +152,66 @@ fn a_tenant_or_a_domain_that_has_had_enough_waits_alone() {
     )];
     assert_eq!(run(&content(&renewal, &domain)), "www.shop.co.uk Renewal");
     assert_eq!(run(&content(&renewal, &tenant)), "www.shop.co.uk Renewal");
+}
+
+#[test]
+fn what_a_name_waits_for_is_told_with_the_end_of_it() {
+    let of = |content: &Content, name: &str| {
+        let ledger = Ledger::of(content, &budgets(), NOW);
+        match wait(content, &ledger, &host(name), NOW) {
+            None => "nothing".to_owned(),
+            Some(Wait::Turn(before)) => format!("turn {before}"),
+            Some(Wait::Budget(budget, until)) => {
+                format!("{} {}", budget.key(), until.seconds_since(NOW))
+            }
+        }
+    };
+    let later = Entry {
+        next: UnixTime(NOW.0 + 60),
+        ..new("u", 1)
+    };
+    let all = [
+        ("a.test", new("t", 1)),
+        ("b.test", new("u", 2)),
+        ("c.test", stored(20)),
+        ("d.test", stored(60)),
+        ("e.test", later),
+    ];
+    let free = content(&all, &[]);
+    for (name, expected) in [
+        ("a.test", "turn 0"),
+        ("b.test", "turn 1"),
+        ("c.test", "turn 2"),
+        ("d.test", "nothing"),
+        ("e.test", "nothing"),
+        ("z.test", "nothing"),
+    ] {
+        assert_eq!(of(&free, name), expected, "{name}");
+    }
+    // Four of this tenant's, of which two may be forgotten before one more fits; who is held back is before nobody.
+    let spent: Vec<Spent> = (0..4)
+        .map(|number| order(&format!("x{number}.test"), "t", HOUR * (5 - number), true))
+        .collect();
+    let tenant = content(&all, &spent);
+    let expected = format!("on_demand.tenant_orders_per_day {}", DAY - 4 * HOUR);
+    assert_eq!(of(&tenant, "a.test"), expected);
+    assert_eq!(of(&tenant, "b.test"), "turn 0");
+    let spent: Vec<Spent> = (0..4)
+        .map(|number| order(&format!("x{number}.b.test"), "v", 2 * DAY, true))
+        .collect();
+    let domain = content(&all, &spent);
+    let expected = format!("on_demand.domain_orders_per_week {}", 5 * DAY);
+    assert_eq!(of(&domain, "b.test"), expected);
+    assert_eq!(of(&domain, "c.test"), "turn 1");
+    let spent: Vec<Spent> = (0..10)
+        .map(|number| order(&format!("x{number}.test"), "v", 60 + number, number < 8))
+        .collect();
+    let hour = content(&all, &spent);
+    assert_eq!(of(&hour, "c.test"), "on_demand.orders_per_hour 3531");
+    let (first, _) = spent.split_at(8);
+    let new_only = content(&all, first);
+    assert_eq!(of(&new_only, "a.test"), "on_demand.orders_per_hour 3533");
+    assert_eq!(of(&new_only, "c.test"), "turn 0");
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::rig::{DATABASE, ROLE, add, answer, before, database, until};
+use super::rig::{
+    DATABASE, ROLE, add, answer, before, connections, database, free, hold, until, waiting,
+};
 use crate::support::http::Protocol;
 use crate::support::origin::Origin;
 use crate::support::portico::portico_cmd;
@@ -213,4 +215,33 @@ async fn hosts_of_nobody_lead_to_no_query_and_no_request() {
     }
     assert_eq!(origin.requests().len(), seen, "the app sees nothing");
     assert_eq!(statements(), before, "{}", postgres.log());
+}
+
+#[tokio::test]
+async fn a_reading_that_takes_long_has_no_second_one_beside_it() {
+    let postgres = Postgres::with()
+        .set("max_prepared_transactions", "1")
+        .start();
+    database(&postgres);
+    hold(&postgres);
+    let origin = Origin::hello();
+    let (site, _dsn) = before(&origin, &postgres.dsn(ROLE, DATABASE));
+    let mut site = site.start_unready();
+    let one_reads = || (waiting(&postgres) == 1).then_some(());
+    wait::until("the first reading", one_reads);
+    let config = site.portico.config_file().display().to_string();
+    for _ in 0..2 {
+        site.portico.reload();
+        for verb in [&["resync"][..], &["purge", "--all"]] {
+            let done = portico_cmd(&[&["tenant"], verb, &["--config", &config]].concat());
+            assert!(done.status.success(), "{done:?}");
+        }
+        // The one that listens and the one that reads.
+        assert_eq!((waiting(&postgres), connections(&postgres)), (1, 2));
+    }
+    free(&postgres);
+    until(&site, "acme", 200).await;
+    // What was asked for meanwhile is compared after it, and is the same.
+    assert_eq!(site.portico.metric("portico_directory_loads_total"), 1.0);
+    assert_eq!(site.portico.metric("portico_directory_failures_total"), 0.0);
 }

@@ -4,5 +4,7 @@
 mod connect;
 mod down;
 mod follow;
+mod lookup;
+mod lookup_tools;
 mod presets;
 mod rig;

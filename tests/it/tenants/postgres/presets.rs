@@ -8,15 +8,15 @@ use crate::support::site::Site;
 use crate::support::wait;
 
 /// A database with these tables, the role and the triggers of the preset, and a site that reads it.
-struct Case {
+pub(super) struct Case {
     postgres: Postgres,
     origin: Origin,
-    site: Site,
+    pub(super) site: Site,
     _dsn: tempfile::TempDir,
 }
 
 impl Case {
-    fn start(preset: &str, tables: &str, settings: &[&str]) -> Self {
+    pub(super) fn start(preset: &str, tables: &str, settings: &[&str]) -> Self {
         let postgres = Postgres::start();
         postgres.psql("postgres", &format!("CREATE DATABASE {DATABASE}"));
         if preset == "custom" {
@@ -42,18 +42,18 @@ impl Case {
         }
     }
 
-    fn sql(&self, sql: &str) {
+    pub(super) fn sql(&self, sql: &str) {
         self.postgres.psql(DATABASE, sql);
     }
 
     /// Waits until this host is served, and says which tenant the app was told.
-    async fn served(&self, name: &str) -> String {
+    pub(super) async fn served(&self, name: &str) -> String {
         until(&self.site, name, 200).await;
         let seen = self.origin.requests().pop().unwrap();
         seen.one("x-tenant").to_owned()
     }
 
-    async fn unknown(&self, name: &str) {
+    pub(super) async fn unknown(&self, name: &str) {
         until(&self.site, name, 404).await;
     }
 }

@@ -110,3 +110,27 @@ pub(super) async fn until(site: &Site, name: &str, status: u16) {
     })
     .await;
 }
+
+/// Until [`free`], nobody can read the table of domains. The server needs `max_prepared_transactions`: the lock is no connection's.
+pub(super) fn hold(postgres: &Postgres) {
+    postgres.psql(
+        DATABASE,
+        "BEGIN; LOCK TABLE customers_domain IN ACCESS EXCLUSIVE MODE; PREPARE TRANSACTION 'held'",
+    );
+}
+
+pub(super) fn free(postgres: &Postgres) {
+    postgres.psql(DATABASE, "ROLLBACK PREPARED 'held'");
+}
+
+/// Statements that wait for a lock.
+pub(super) fn waiting(postgres: &Postgres) -> usize {
+    let waiting = postgres.psql(DATABASE, "SELECT count(*) FROM pg_locks WHERE NOT granted");
+    waiting.parse().unwrap()
+}
+
+/// Connections of the proxy.
+pub(super) fn connections(postgres: &Postgres) -> usize {
+    let count = format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{ROLE}'");
+    postgres.psql(DATABASE, &count).parse().unwrap()
+}
