@@ -4,6 +4,8 @@
 //! and `X-Tenant` may be one variable to the app. A name is therefore judged by its [`Fold`]: lower case, every byte that is
 //! not a letter or digit is `-` (design: header hygiene). Nothing here reads or changes a message.
 
+use http::{HeaderName, HeaderValue};
+
 /// Names that only the edge may set, folded and sorted.
 const MANAGED: &[&str] = &[
     "cf-connecting-ip",
@@ -150,9 +152,77 @@ impl Fold {
     }
 }
 
+/// A header that the edge adds for the app because the operator says so: a feature flag, a theme.
+pub type Extra = (HeaderName, HeaderValue);
+
+/// Why a text is not an [`Extra`], or not the name of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoExtra {
+    /// Not a header.
+    Form,
+    /// HTTP or the edge gives the name a meaning of its own.
+    Taken,
+}
+
+/// The name of a header that may be added.
+///
+/// # Errors
+/// [`NoExtra`]: names that frame a message, route it or say who the client is are the edge's own business, in whatever
+/// spelling. (A name that the configuration gives to a tenant header is for the caller to refuse.)
+pub fn extra_name(text: &str) -> Result<HeaderName, NoExtra> {
+    let name = HeaderName::from_bytes(text.as_bytes()).map_err(|_bad| NoExtra::Form)?;
+    let fold = Fold::new(name.as_str().as_bytes());
+    if fold.is_managed() || fold.is_taken() {
+        return Err(NoExtra::Taken);
+    }
+    Ok(name)
+}
+
+/// A header that may be added, written `Name: value`.
+///
+/// # Errors
+/// Those of [`extra_name`].
+pub fn extra(text: &str) -> Result<Extra, NoExtra> {
+    let (name, value) = text.split_once(':').ok_or(NoExtra::Form)?;
+    let value = HeaderValue::from_str(value.trim()).map_err(|_bad| NoExtra::Form)?;
+    Ok((extra_name(name.trim())?, value))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_has_a_meaning_of_its_own_is_no_extra_header() {
+        for text in [
+            "Host: a",
+            "connection: x-theme",
+            "Content_Length: 5",
+            "transfer-encoding: chunked",
+            "X-Tenant-Id: 7",
+            "x_tenant: 7",
+            "http_x_tenant: 7",
+            "x_forwarded_for: 192.0.2.1",
+            "Script-Name: /",
+            "X-Request-Id: 1",
+            "Cookie: a=b",
+        ] {
+            assert_eq!(extra(text), Err(NoExtra::Taken), "{text}");
+        }
+        for text in [
+            "X-Theme",
+            "X Theme: dark",
+            ": dark",
+            "X-Theme: a\r\nX-Tenant: b",
+        ] {
+            assert_eq!(extra(text), Err(NoExtra::Form), "{text}");
+        }
+        let (name, value) = extra(" X_Theme :dark: blue ").unwrap();
+        assert_eq!(
+            (name.as_str(), value.to_str().unwrap()),
+            ("x_theme", "dark: blue")
+        );
+    }
 
     #[test]
     fn the_lists_are_folded_and_the_first_is_sorted() {

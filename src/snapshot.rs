@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use http::HeaderValue;
 use thiserror::Error;
 
-use crate::config::{APP, Apex, Config, CookieScope, Hsts, Limits, Www};
+use crate::config::{APP, Apex, Config, Hsts, Limits, Www};
 use crate::host::Host;
 use crate::net::access::{Access, Networks};
 use crate::net::conn::ClientWaits;
@@ -19,7 +19,8 @@ use crate::tenant::TenantId;
 use crate::tenant::directory::Directory;
 use crate::tenant::naming::Naming;
 use crate::tenant::resolve::{ApexRule, Resolver, WwwRule};
-use crate::tenant::signature::{KeyError, Signer};
+use crate::tenant::signature::KeyError;
+use crate::tenant::signers::Signers;
 use crate::tenant::states::{BypassKey, States};
 use crate::tls::policy::Policies;
 use crate::upstream::Registry;
@@ -38,7 +39,7 @@ pub enum BuildError {
     /// The apex tenant's name.
     #[error("not a tenant id: `{0}`\n  hint: `tenants.apex` takes 1 to 63 characters")]
     Apex(String),
-    /// The keys of `[tenants.signature]` or `[tenants.maintenance]`.
+    /// The keys of `[tenants.signature]`, of a pool or of `[tenants.maintenance]`.
     #[error(transparent)]
     Keys(#[from] KeyError),
     /// A value that cannot stand in a header.
@@ -62,12 +63,10 @@ pub struct Snapshot {
     pub domains: Vec<Host>,
     /// The headers that tell the app the tenant.
     pub naming: Naming,
-    /// What proves it, if anything does.
-    pub signer: Option<Signer>,
+    /// What proves it to each pool.
+    pub signers: Signers,
     /// What tenants that are not served answer.
     pub states: States,
-    /// What becomes of `Domain=` in cookies of apps.
-    pub cookie_scope: CookieScope,
     /// App servers and waits for them: `[upstream]`, and behind it the other pools.
     pub pools: Vec<Arc<Spec>>,
     /// What tenants may use.
@@ -134,10 +133,9 @@ impl Snapshot {
                 directory,
             ),
             domains: config.domains.clone(),
-            naming: Naming::new(&config.tenants),
-            signer: None,
+            naming: Naming::new(&config.tenants, &config.plans),
+            signers: Signers::default(),
             states: States::new(&config.tenants.answers),
-            cookie_scope: config.tenants.identity.cookie_scope,
             pools: pools(config, registry)?,
             policy: Policy::new(config),
             limits: config.limits.clone(),
@@ -159,8 +157,7 @@ impl Snapshot {
     /// # Errors
     /// [`BuildError::Keys`].
     pub fn with_keys(mut self, config: &Config) -> Result<Self, BuildError> {
-        let signature = config.tenants.identity.signature.as_ref();
-        self.signer = signature.map(Signer::read).transpose()?;
+        self.signers = Signers::read(config)?;
         let key = BypassKey::read(&config.tenants.answers)?;
         self.states = self.states.with_key(key);
         Ok(self)

@@ -12,8 +12,8 @@ use super::reader::Reader;
 use super::reference::{self, Row};
 use super::{
     AccessLists, Acme, Canary, CertOrigin, Certificate, ClientAuth, Config, Http, Limits, Listen,
-    Log, Metrics, OnDemand, Pages, Plan, Plans, Pools, Server, Tenants, Tls, Upstream, Usage, pool,
-    value,
+    Log, Metrics, OnDemand, Pages, Plan, Plans, PoolSignatures, Pools, Server, Signature, Tenants,
+    Tls, Upstream, Usage, plan, pool, value,
 };
 use crate::host::Host;
 
@@ -116,6 +116,7 @@ impl Config {
             plans: Plans::new(),
             upstream: Upstream::default(),
             pools: Pools::new(),
+            pool_signatures: PoolSignatures::new(),
             canary: Canary::default(),
             http: Http::default(),
             pages: Pages::default(),
@@ -150,11 +151,14 @@ impl Config {
         config.certs.read_files(reader);
         config.tls = Tls::read(reader);
         config.client_auth = ClientAuth::read_all(reader, &config);
-        config.tenants = Tenants::read(reader);
+        config.tenants = Tenants::read(reader, config.on_demand.enabled);
         config.tenant_limits = Plan::read_defaults(reader);
         config.plans = Plan::read_all(reader);
+        plan::check_headers(reader, &config.tenants, &config.plans);
         config.upstream = Upstream::read(reader, &config.listen);
         config.pools = pool::read_all(reader, &config.listen, &config.upstream);
+        let signature = config.tenants.identity.signature.as_ref();
+        config.pool_signatures = Signature::read_pools(reader, &config.pools, signature);
         config.canary = Canary::read(reader, &config.pools);
         let groups = (&config.upstream, &config.pools);
         pool::check(reader, &config.tenant_limits, &config.plans, groups);

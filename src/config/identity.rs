@@ -1,4 +1,4 @@
-//! `[tenants]`, `[tenants.headers]`, `[tenants.signature]`: how the app is told the tenant, and how it can be sure.
+//! `[tenants]` and `[tenants.headers]`: how the app is told the tenant.
 
 use std::fmt;
 
@@ -6,9 +6,9 @@ use http::HeaderName;
 
 use super::problem::Flaw;
 use super::reader::Reader;
-use super::secret::CredentialSource;
 use super::section::Section;
-use crate::header_name::Fold;
+use super::signature::Signature;
+use crate::header_name::{Fold, NoExtra, extra_name};
 
 /// What the app is told, and where.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub enum TenantValue {
     Schema,
 }
 
-/// Headers beside `tenants.header`, by the name that they carry.
+/// Headers beside `tenants.header`: those with names of the tenant, and those that rows may add.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TenantHeaders {
     /// For the id, as in `X-Tenant-Id`.
@@ -46,6 +46,8 @@ pub struct TenantHeaders {
     pub slug: Option<HeaderName>,
     /// For the schema; left out for a tenant that has none.
     pub schema: Option<HeaderName>,
+    /// What rows may add beside the headers of plans. No client of any tenant can set one of these. Default: none.
+    pub rows: Vec<HeaderName>,
 }
 
 /// How a schema is made of a label: `app_{slug}`.
@@ -60,7 +62,7 @@ pub struct SchemaTemplate {
 }
 
 /// What becomes of `Domain=` in `Set-Cookie`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum CookieScope {
     /// `"host"`: it is removed.
     #[default]
@@ -71,46 +73,32 @@ pub enum CookieScope {
     Off,
 }
 
-/// What proves to the app that the edge has spoken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signature {
-    /// The file of keys.
-    pub keys: CredentialSource,
-    /// What is made with them. Default [`SignatureForm::Hmac`].
-    pub form: SignatureForm,
-    /// `iss` of a token.
-    pub issuer: String,
-    /// `aud` of a token.
-    pub audience: String,
-}
-
-/// How the identity is signed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum SignatureForm {
-    /// `"hmac"`: `X-Tenant-Signature` over this one request.
-    #[default]
-    Hmac,
-    /// `"jwt-hs256"`: `X-Tenant-Token`, a token for tenant and host, with a shared key.
-    JwtHs256,
-    /// `"jwt-eddsa"`: the same with a private key; the public one is at `/jwks.json` of the admin listener.
-    JwtEdDsa,
-}
-
 const VALUES: &[(&str, TenantValue)] = &[
     ("id", TenantValue::Id),
     ("slug", TenantValue::Slug),
     ("schema", TenantValue::Schema),
 ];
-const SCOPES: &[(&str, CookieScope)] = &[
+pub(super) const SCOPES: &[(&str, CookieScope)] = &[
     ("host", CookieScope::Host),
     ("warn", CookieScope::Warn),
     ("off", CookieScope::Off),
 ];
-const FORMS: &[(&str, SignatureForm)] = &[
-    ("hmac", SignatureForm::Hmac),
-    ("jwt-hs256", SignatureForm::JwtHs256),
-    ("jwt-eddsa", SignatureForm::JwtEdDsa),
-];
+
+impl CookieScope {
+    /// From the word of a configuration or row.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let word = SCOPES.iter().find(|(word, _)| *word == text);
+        word.map(|(_, scope)| *scope)
+    }
+}
+
+impl fmt::Display for CookieScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = SCOPES.iter().find(|(_, scope)| scope == self);
+        f.write_str(word.map_or("", |(word, _)| word))
+    }
+}
 
 /// Where the label stands in a template.
 const LABEL: &str = "{slug}";
@@ -206,57 +194,54 @@ impl TenantHeaders {
             taken.push(fold);
             Some(found)
         };
+        let id = one(
+            "id",
+            "A further header with the tenant's id, as in `X-Tenant-Id`",
+        );
+        let slug = one(
+            "slug",
+            "A further header with the tenant's slug (the id, if there is none)",
+        );
+        let schema = one(
+            "schema",
+            "A further header with the tenant's schema, if it has one",
+        );
+        let mut rows = Vec::new();
+        section.list(
+            "rows",
+            &mut rows,
+            "Names of the headers that rows may add beside those of plans; what a client of any tenant sends under them is removed",
+            |text| extra_name(text).map_err(no_extra),
+        );
         Self {
-            id: one(
-                "id",
-                "A further header with the tenant's id, as in `X-Tenant-Id`",
-            ),
-            slug: one(
-                "slug",
-                "A further header with the tenant's slug (the id, if there is none)",
-            ),
-            schema: one(
-                "schema",
-                "A further header with the tenant's schema, if it has one",
-            ),
+            id,
+            slug,
+            schema,
+            rows,
         }
+    }
+
+    /// Every name of the tenant's, `header` the one of `[tenants]`.
+    pub(super) fn told<'h>(
+        &'h self,
+        header: &'h HeaderName,
+    ) -> impl Iterator<Item = &'h HeaderName> {
+        let further = [&self.id, &self.slug, &self.schema].into_iter().flatten();
+        std::iter::once(header).chain(further)
     }
 }
 
-impl Signature {
-    fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let mut section = reader.section("tenants.signature");
-        let base = section.base();
-        let keys = section.maybe_text(
-            "keys",
-            "nothing is signed",
-            "The keys, `name = key` a line, of which the first signs: a path or `credential:NAME`",
-            |text| CredentialSource::parse(text, base),
-        );
-        let mut form = SignatureForm::default();
-        section.choice(
-            "form",
-            &mut form,
-            FORMS,
-            "`hmac` signs each request, `jwt-hs256` and `jwt-eddsa` a token for tenant and host",
-        );
-        let mut issuer = "portico".to_owned();
-        section.text("issuer", &mut issuer, "`iss` of a token", claim);
-        let mut audience = "app".to_owned();
-        section.text("audience", &mut audience, "`aud` of a token", claim);
-        let others = ["form", "issuer", "audience"];
-        if !section.has("keys") && others.iter().any(|name| section.has(name)) {
-            section.missing(
-                "keys",
-                "write `keys = \"credential:tenant-keys\"`, or a path",
-            );
-        }
-        Some(Self {
-            keys: keys?,
-            form,
-            issuer,
-            audience,
-        })
+/// What is wrong with a header that rows or plans add.
+pub(super) fn no_extra(wrong: NoExtra) -> Flaw {
+    match wrong {
+        NoExtra::Form => Flaw::new(
+            "not a header",
+            "write letters, digits and `-` for a name, as in `X-Theme`, and `X-Theme: dark` for a header",
+        ),
+        NoExtra::Taken => Flaw::new(
+            "this header has a meaning of its own",
+            "choose another name, as in `X-Theme`",
+        ),
     }
 }
 
@@ -297,18 +282,6 @@ impl SchemaTemplate {
 impl fmt::Display for SchemaTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{LABEL}{}", self.before, self.after)
-    }
-}
-
-/// A text that stands in a token as it is.
-fn claim(text: &str) -> Result<String, Flaw> {
-    if (1..=200).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        Ok(text.to_owned())
-    } else {
-        Err(Flaw::new(
-            "not a claim of a token",
-            "write 1 to 200 printable ASCII characters without spaces",
-        ))
     }
 }
 

@@ -29,6 +29,7 @@ mod reference;
 mod secret;
 mod section;
 mod server;
+mod signature;
 mod tenants;
 mod tls;
 mod unknown;
@@ -48,9 +49,7 @@ pub use self::dns::{Client as DnsClient, Dns, DnsProvider, SERVICES, Service, Te
 pub use self::file::{ConfigError, reference, reference_markdown};
 pub use self::files::{CertOrigin, PairFiles};
 pub use self::http::{Hsts, Http};
-pub use self::identity::{
-    CookieScope, Identity, SchemaTemplate, Signature, SignatureForm, TenantHeaders, TenantValue,
-};
+pub use self::identity::{CookieScope, Identity, SchemaTemplate, TenantHeaders, TenantValue};
 pub use self::limits::Limits;
 pub use self::listen::{AdminAddress, Listen};
 pub use self::log::{AccessLog, Log, LogFormat, LogQuery};
@@ -63,6 +62,7 @@ pub use self::problem::{Problem, Problems};
 pub use self::reference::{KeyDefault, Row};
 pub use self::secret::{CredentialSource, Credentials, Secret, SecretError};
 pub use self::server::Server;
+pub use self::signature::{PoolSignatures, Signature, SignatureForm};
 pub use self::tenants::{
     Apex, CHANNEL, Contract, HttpAsk, Lookup, Mode, Postgres, Preset, TableName, TenantSource,
     Tenants, Www,
@@ -104,6 +104,8 @@ pub struct Config {
     pub upstream: Upstream,
     /// Further groups of app servers, by name. Default: none.
     pub pools: Pools,
+    /// What proves the tenant to the servers of pools that have a proof of their own. Default: none.
+    pub pool_signatures: PoolSignatures,
     /// Tenants that another pool serves.
     pub canary: Canary,
     /// What is done to requests and responses.

@@ -1,15 +1,20 @@
 //! `[tenants.limits]` and `[plans.NAME]`: what one tenant may use.
 //!
-//! A row's own value wins over its plan's, and that over `[tenants.limits]`: each key for itself.
+//! A row's own value wins over its plan's, and that over `[tenants.limits]`: each key for itself. Headers of a plan are added
+//! one by one, and no client of any tenant can set one that any plan has.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
+use http::HeaderName;
 use ipnet::IpNet;
 
+use super::identity::{CookieScope, SCOPES, no_extra};
 use super::reader::Reader;
 use super::section::Section;
+use super::tenants::Tenants;
 use super::value;
+use crate::header_name::{Extra, Fold, extra};
 use crate::units::{ByteSize, Rate};
 
 /// What one tenant may use; what is `None` or empty, nobody has limited here.
@@ -17,6 +22,11 @@ use crate::units::{ByteSize, Rate};
 pub struct Plan {
     /// The pool that serves the tenant. `None`: `[upstream]`. Not a key of `[tenants.limits]`.
     pub pool: Option<String>,
+    /// What its requests carry to the app beside the headers of all: feature flags, a theme. Not a key of
+    /// `[tenants.limits]`.
+    pub headers: Vec<Extra>,
+    /// What becomes of `Domain=` in cookies that its app sets. `None`: as in `[tenants]`. Not a key of `[tenants.limits]`.
+    pub cookie_scope: Option<CookieScope>,
     /// Requests of all its clients together.
     pub rate: Option<Rate>,
     /// Requests of each client address (IPv6: each /64).
@@ -64,8 +74,22 @@ impl Plan {
             "The pool (`[pools.NAME]`) that serves tenants of this plan",
             |text| Ok(text.to_owned()),
         );
+        let headers = section.maybe_list(
+            "headers",
+            "none",
+            "Headers for the app, as in `X-Feature: gold`; what a client of any tenant sends under their names is removed",
+            |text| extra(text).map_err(no_extra),
+        );
+        let cookie_scope = section.maybe_choice(
+            "cookie_scope",
+            "as in `[tenants]`",
+            SCOPES,
+            "What becomes of `Domain=` in cookies that apps set: `host` removes it, `warn` logs it, `off` lets it pass",
+        );
         Self {
             pool,
+            headers: headers.unwrap_or_default(),
+            cookie_scope,
             ..Self::default()
         }
         .read(section, "as in `[tenants.limits]`")
@@ -114,4 +138,53 @@ impl Plan {
         );
         self
     }
+}
+
+/// Headers that are added: none of them reads like one that tells the tenant, no section has one twice, and each has one
+/// spelling, so that no app gets two that it reads as one.
+pub(super) fn check_headers(reader: &mut Reader<'_>, tenants: &Tenants, plans: &Plans) {
+    let headers = &tenants.identity.headers;
+    let told: Vec<Fold> = headers.told(&tenants.header).map(fold).collect();
+    let mut spelled: Vec<&HeaderName> = Vec::new();
+    let rows = (
+        "tenants.headers".to_owned(),
+        "rows",
+        headers.rows.iter().collect::<Vec<_>>(),
+    );
+    let plans = plans.iter().map(|(name, plan)| {
+        let names = plan.headers.iter().map(|(name, _)| name).collect();
+        (format!("plans.{name}"), "headers", names)
+    });
+    for (path, key, names) in std::iter::once(rows).chain(plans) {
+        let mut section = reader.section(path);
+        for (at, name) in names.iter().enumerate() {
+            let own = fold(name);
+            let tells = |told: &Fold| own.reads_as(told) || told.reads_as(&own);
+            if told.iter().any(tells) {
+                let message = format!("`{name}` reads like a header that tells the tenant");
+                section.refuse(key, &message, "choose another name, as in `X-Theme`");
+            }
+            let mut before = names.iter().take(at);
+            if before.any(|other| fold(other).as_bytes() == own.as_bytes()) {
+                let message = format!("`{name}` stands there twice");
+                section.refuse(key, &message, "remove one of the two");
+                continue;
+            }
+            let other = spelled
+                .iter()
+                .find(|other| fold(other).as_bytes() == own.as_bytes());
+            match other {
+                Some(other) if *other != *name => {
+                    let message = format!("`{name}` reads like `{other}`, which stands elsewhere");
+                    section.refuse(key, &message, "write it the same everywhere");
+                }
+                Some(_) => {}
+                None => spelled.push(name),
+            }
+        }
+    }
+}
+
+fn fold(name: &HeaderName) -> Fold {
+    Fold::new(name.as_str().as_bytes())
 }

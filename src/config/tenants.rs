@@ -115,7 +115,8 @@ const WWW: &[(&str, Www)] = &[
 ];
 
 impl Tenants {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+    /// `on_demand`: custom domains are to get certificates.
+    pub(super) fn read(reader: &mut Reader<'_>, on_demand: bool) -> Self {
         let mut section = reader.section("tenants");
         let mut tenants = Self::default();
         section.text(
@@ -172,6 +173,13 @@ impl Tenants {
         let pattern = clear.then(|| wanted(SourceName::Pattern));
         tenants.identity = Identity::read(&mut section, pattern);
         tenants.read_sections(reader, clear && names == [SourceName::Pattern]);
+        if on_demand && clear && names == [SourceName::Pattern] {
+            reader.section("on_demand").refuse(
+                "enabled",
+                "`tenants.source = \"pattern\"` knows no custom domains, so none could ever get a certificate",
+                "set `tenants.source` to `file`, `postgres` or `http`, or remove the line",
+            );
+        }
         let postgres = Postgres::read(reader, names.contains(&SourceName::Postgres));
         let http = HttpAsk::read(reader, clear && names.contains(&SourceName::Http));
         if clear {

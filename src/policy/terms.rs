@@ -10,10 +10,12 @@ use std::net::IpAddr;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
+use http::HeaderName;
 use ipnet::IpNet;
 
 use super::canary::Canary;
-use crate::config::{APP, Config, Plan};
+use crate::config::{APP, Config, CookieScope, Plan};
+use crate::header_name::Extra;
 use crate::net::access::Networks;
 use crate::tenant::Tenant;
 use crate::units::{ByteSize, Rate};
@@ -26,6 +28,7 @@ pub struct Policy {
     /// Whether any plan chooses a pool.
     plans_choose: bool,
     pools: HashSet<String>,
+    cookie_scope: CookieScope,
     canary: Option<Canary>,
     told: Told,
 }
@@ -43,6 +46,10 @@ struct Rules {
 pub struct Terms<'p> {
     /// The pool that serves it, [`APP`] for `[upstream]`; `None`: one that is not known.
     pub pool: Option<&'p str>,
+    /// What its plan adds to its requests.
+    pub headers: &'p [Extra],
+    /// What becomes of `Domain=` in cookies that its app sets.
+    pub cookie_scope: CookieScope,
     /// Requests of all its clients together.
     pub rate: Option<Rate>,
     /// Requests of each client address.
@@ -84,6 +91,7 @@ impl Policy {
                 .collect(),
             plans_choose: config.plans.values().any(|plan| plan.pool.is_some()),
             pools,
+            cookie_scope: config.tenants.identity.cookie_scope,
             canary: Canary::new(&config.canary),
             told: Told::default(),
         }
@@ -91,7 +99,7 @@ impl Policy {
 
     /// What holds for `tenant` and a client of it.
     #[must_use]
-    pub fn terms<'p>(&'p self, tenant: &'p Tenant, client: IpAddr) -> Terms<'p> {
+    pub fn terms(&self, tenant: &Tenant, client: IpAddr) -> Terms<'_> {
         let row = &*tenant.attributes;
         let plan = row.plan.as_deref().and_then(|name| self.plans.get(name));
         let unknown_plan = row.plan.as_deref().filter(|_| plan.is_none());
@@ -107,6 +115,11 @@ impl Policy {
         let (given, base) = (plan.unwrap_or(&self.defaults), &self.defaults);
         Terms {
             pool: self.pool(tenant, plan, unknown_plan.is_some()),
+            headers: plan.map_or(&[], |rules| &rules.plan.headers),
+            cookie_scope: row
+                .cookie_scope
+                .or(given.plan.cookie_scope)
+                .unwrap_or(self.cookie_scope),
             rate: row.rate.or(given.plan.rate).or(base.plan.rate),
             address_rate: row
                 .address_rate
@@ -116,7 +129,7 @@ impl Policy {
                 .concurrency
                 .or(given.plan.concurrency)
                 .or(base.plan.concurrency),
-            share: given.plan.share.or(base.plan.share),
+            share: row.share.or(given.plan.share).or(base.plan.share),
             body_size: row
                 .body_size
                 .or(given.plan.body_size)
@@ -129,15 +142,15 @@ impl Policy {
 
     fn pool<'p>(
         &'p self,
-        tenant: &'p Tenant,
+        tenant: &Tenant,
         plan: Option<&'p Rules>,
         unknown_plan: bool,
     ) -> Option<&'p str> {
         let planned = || plan.and_then(|rules| rules.plan.pool.as_deref());
         match tenant.attributes.pool.as_deref().or_else(planned) {
-            Some(pool) if self.pools.contains(pool) => Some(pool),
             Some(pool) => {
-                if self.told.is_news(("pool", pool)) {
+                let known = self.pools.get(pool);
+                if known.is_none() && self.told.is_news(("pool", pool)) {
                     tracing::error!(
                         pool,
                         tenant = %tenant.id,
@@ -145,13 +158,37 @@ impl Policy {
                          servers, or correct the tenant's row"
                     );
                 }
-                None
+                known.map(String::as_str)
             }
             None if unknown_plan && self.plans_choose => None,
             None => match &self.canary {
                 Some(canary) if canary.chooses(tenant.id.as_str()) => Some(&canary.pool),
                 _ => Some(APP),
             },
+        }
+    }
+
+    /// Says that a header of the tenant's row does not reach the app, once for each name.
+    pub fn refuse_header(&self, tenant: &Tenant, name: &HeaderName) {
+        if self.told.is_news(("header", name.as_str())) {
+            tracing::error!(
+                header = %name,
+                tenant = %tenant.id,
+                "a tenant's row sets a header that is not listed; the app does not get it, since a client of another tenant \
+                 could send it too\nhint: add `{name}` to `rows` in `[tenants.headers]`, or remove it from the row"
+            );
+        }
+    }
+
+    /// Says that a tenant's share is one of a pool whose places nobody counts, once for each pool.
+    pub fn refuse_share(&self, tenant: &Tenant, pool: &str) {
+        if self.told.is_news(("share", pool)) {
+            tracing::warn!(
+                pool,
+                tenant = %tenant.id,
+                "a tenant's row has a share of a pool whose places are not limited; it says nothing\nhint: set \
+                 `server_requests` of that pool"
+            );
         }
     }
 }
@@ -200,6 +237,7 @@ mod tests {
 
     use super::*;
     use crate::config::Upstream;
+    use crate::header_name::extra;
     use crate::tenant::row::Row;
 
     fn tenant(columns: &[(&str, &str)]) -> Tenant {
@@ -219,6 +257,8 @@ mod tests {
             rate: Rate::parse("10/s"),
             share: Some(40),
             pool: plan_pool.map(str::to_owned),
+            headers: vec![extra("X-Feature: gold").unwrap()],
+            cookie_scope: Some(CookieScope::Off),
             allow: vec!["10.0.0.0/8".parse().unwrap()],
             ..Plan::default()
         };
@@ -242,6 +282,10 @@ mod tests {
             (terms.pool, terms.share, terms.admitted),
             (Some(APP), None, true)
         );
+        assert_eq!(
+            (terms.headers, terms.cookie_scope),
+            (&[][..], CookieScope::Host)
+        );
         assert!(!policy.terms(&plain, at("192.0.2.9")).admitted);
         assert!(!policy.terms(&plain, at("::ffff:192.0.2.9")).admitted);
         let gold = tenant(&[("plan", "gold")]);
@@ -251,16 +295,26 @@ mod tests {
             (10, Some(7))
         );
         assert_eq!((terms.share, terms.admitted), (Some(40), false));
+        assert_eq!(
+            (terms.headers.len(), terms.cookie_scope),
+            (1, CookieScope::Off)
+        );
         let own = tenant(&[
             ("plan", "gold"),
             ("rate", "3/m"),
             ("allow", "198.51.100.0/24"),
             ("deny", "198.51.100.7"),
+            ("share", "5"),
+            ("cookie_scope", "warn"),
             ("body_size", "1MiB"),
         ]);
         let terms = policy.terms(&own, anywhere);
         assert_eq!((terms.rate.unwrap().count, terms.admitted), (3, true));
         assert_eq!(terms.body_size, Some(ByteSize(1 << 20)));
+        assert_eq!(
+            (terms.share, terms.cookie_scope),
+            (Some(5), CookieScope::Warn)
+        );
         assert!(!policy.terms(&own, at("198.51.100.7")).admitted);
     }
 

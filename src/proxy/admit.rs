@@ -10,6 +10,9 @@ use super::body::RequestBody;
 use super::context::View;
 use super::error::{Limited, RequestError};
 use super::exchange::Exchange;
+use crate::config::CookieScope;
+use crate::header_name::Extra;
+use crate::tenant::signers::Proof;
 use crate::units::{ByteSize, Rate};
 use crate::upstream::{Claim, Group};
 
@@ -22,6 +25,12 @@ pub struct Admitted<'v> {
     pub claim: Option<Claim>,
     /// Largest body.
     pub body_size: Option<ByteSize>,
+    /// What the tenant's plan adds to the request.
+    pub headers: &'v [Extra],
+    /// What becomes of `Domain=` in cookies of the answer.
+    pub cookie_scope: CookieScope,
+    /// What proves the tenant to these servers, if anything does.
+    pub proof: Option<Proof<'v>>,
 }
 
 /// Looks at everything that limits the exchange's tenant. A place among its requests under way is the exchange's until its
@@ -40,8 +49,8 @@ pub fn admit<'v>(exchange: &mut Exchange, view: &'v View) -> Result<Admitted<'v>
     if !terms.admitted {
         return Err(RequestError::NetworkDenied);
     }
-    let group = terms.pool.and_then(|pool| view.group(pool));
-    let group = group.ok_or(RequestError::UnknownPool)?;
+    let pool = terms.pool.ok_or(RequestError::UnknownPool)?;
+    let group = view.group(pool).ok_or(RequestError::UnknownPool)?;
     let started = exchange.started();
     if let Some(rate) = terms.address_rate {
         let whose = (&tenant.id, client);
@@ -59,14 +68,20 @@ pub fn admit<'v>(exchange: &mut Exchange, view: &'v View) -> Result<Admitted<'v>
             let place = account.running.take(most);
             exchange.running = Some(place.ok_or(RequestError::TenantConcurrency)?);
         }
-        claim = terms
-            .share
-            .and_then(|percent| group.claim(percent, &account.places, &account.waiting));
+        if let Some(percent) = terms.share {
+            claim = group.claim(percent, &account.places, &account.waiting);
+            if claim.is_none() {
+                view.snapshot.policy.refuse_share(&tenant, pool);
+            }
+        }
     }
     Ok(Admitted {
         group,
         claim,
         body_size: terms.body_size.or(view.snapshot.limits.body_size),
+        headers: terms.headers,
+        cookie_scope: terms.cookie_scope,
+        proof: view.snapshot.signers.of(pool),
     })
 }
 

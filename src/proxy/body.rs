@@ -6,7 +6,6 @@
 use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context as Task, Poll, ready};
 use std::time::Duration;
 
@@ -22,7 +21,6 @@ use super::pace::Pace;
 use super::upgrade::StreamTunnel;
 use crate::net::conn::Activity;
 use crate::net::deadline::{Deadline, TICK, Ticks, Timers};
-use crate::tenant::Tenant;
 use crate::tenant::naming::Naming;
 use crate::upstream::{AnswerBody, Lease};
 
@@ -129,7 +127,6 @@ struct Streaming {
     /// connection in the middle of a body must never be parked.
     activity: Activity,
     naming: Rc<Naming>,
-    tenant: Option<Arc<Tenant>>,
 }
 
 /// What a request's body needs to know.
@@ -151,8 +148,6 @@ pub struct UploadRules<'a> {
     pub longest_answer: Duration,
     /// Its names are never let through in trailers.
     pub naming: &'a Rc<Naming>,
-    /// Nor are those that its row sets.
-    pub tenant: Option<&'a Arc<Tenant>>,
 }
 
 impl RequestBody {
@@ -178,7 +173,6 @@ impl RequestBody {
             timers: rules.timers.clone(),
             activity: rules.activity.clone(),
             naming: Rc::clone(rules.naming),
-            tenant: rules.tenant.cloned(),
         };
         (Self(Some(Box::new(body))), upload)
     }
@@ -242,12 +236,7 @@ impl Streaming {
                 Err(frame) => {
                     self.upload.done.set(true);
                     let trailers = frame.into_trailers().ok().map(|trailers| {
-                        let own = self.tenant.as_ref();
-                        let names = Names {
-                            naming: &self.naming,
-                            own: own.map_or(&[], |tenant| &tenant.attributes.headers),
-                        };
-                        trailers_to_pass(trailers, &names)
+                        trailers_to_pass(trailers, &Names::of_requests(&self.naming))
                     });
                     match trailers {
                         Some(trailers) if !trailers.is_empty() => {
@@ -410,10 +399,9 @@ impl Download {
                     Poll::Ready(Some(Ok(Frame::data(data))))
                 }
                 Err(frame) => {
-                    let trailers = frame
-                        .into_trailers()
-                        .ok()
-                        .map(|trailers| trailers_to_pass(trailers, &Names::of(&self.naming)));
+                    let trailers = frame.into_trailers().ok().map(|trailers| {
+                        trailers_to_pass(trailers, &Names::of_answers(&self.naming))
+                    });
                     // Nothing follows trailers, and hyper does not ask again.
                     self.finish();
                     match trailers {

@@ -13,6 +13,7 @@ use super::cookies;
 use super::error::RequestError;
 use super::identity;
 use super::managed::{self, Names};
+use crate::header_name::Extra;
 use crate::host::Authority;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Protocol;
@@ -63,6 +64,8 @@ pub struct Facts<'a> {
     pub port: u16,
     /// The tenant. Every request that goes to the app has one.
     pub tenant: Option<&'a Tenant>,
+    /// What its plan adds.
+    pub planned: &'a [Extra],
     /// The client of the connection.
     pub client: &'a HeaderValue,
     /// Behind a trusted proxy: the client of the request and the proxies, the nearest last. Otherwise empty.
@@ -82,10 +85,7 @@ pub fn to_upstream(headers: &mut HeaderMap, facts: &Facts<'_>) -> Result<(), Req
     let said = (!facts.chain.is_empty()).then(|| Forwarded::read(headers));
     let trailers = takes_trailers(headers);
     let tenant = facts.tenant;
-    let names = Names {
-        naming: &snapshot.naming,
-        own: tenant.map_or(&[], |tenant| &tenant.attributes.headers),
-    };
+    let names = Names::of_requests(&snapshot.naming);
     remove_nominated(headers, &names, true)?;
     for name in &HOP_BY_HOP {
         headers.remove(name);
@@ -122,7 +122,7 @@ pub fn to_upstream(headers: &mut HeaderMap, facts: &Facts<'_>) -> Result<(), Req
     }
     headers.append(header::VIA, via(snapshot, facts.protocol));
     match tenant {
-        Some(tenant) => identity::tell(headers, tenant, &snapshot.naming),
+        Some(tenant) => identity::tell(headers, tenant, facts.planned, snapshot),
         None => Ok(()),
     }
 }
@@ -141,7 +141,7 @@ pub fn to_client(headers: &mut HeaderMap, snapshot: &Snapshot, https: bool) {
     // What an app nominates wrongly harms nobody but itself, so it is not refused.
     drop(remove_nominated(
         headers,
-        &Names::of(&snapshot.naming),
+        &Names::of_answers(&snapshot.naming),
         false,
     ));
     // RFC 9112 §6.3: beside a transfer coding a length has no meaning; hyper reads the coding and leaves the length.

@@ -1,7 +1,8 @@
 //! Tells the app the tenant, and proves it.
 //!
-//! Called when the client's own headers have been stripped. What a row sets comes first and the edge's names after it, each
-//! by replacing, so that no row can speak for the edge. The proof is made last, of what the app will really get.
+//! Called when the client's own headers have been stripped. What a plan sets comes first, a row's own after it and the edge's
+//! names last, each by replacing, so that a row wins over its plan and neither can speak for the edge. The proof is made of
+//! what the app will really get.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -12,10 +13,11 @@ use super::context::View;
 use super::error::RequestError;
 use super::headers::{X_REAL_IP, X_REQUEST_ID};
 use crate::clock::UnixTime;
-use crate::header_name::Fold;
+use crate::header_name::{Extra, Fold};
+use crate::snapshot::Snapshot;
 use crate::tenant::Tenant;
-use crate::tenant::naming::Naming;
 use crate::tenant::signature::{Signed, Signer};
+use crate::tenant::signers::Proof;
 use crate::tenant::token::{REUSE, TokenSigner};
 
 const X_TENANT_SIGNATURE: HeaderName = HeaderName::from_static("x-tenant-signature");
@@ -24,16 +26,27 @@ const X_TENANT_TOKEN: HeaderName = HeaderName::from_static("x-tenant-token");
 /// Most tokens that a worker remembers, about 4 MiB.
 const MOST_TOKENS: usize = 4096;
 
-/// Puts in what the tenant's row sets and what the app is told of the tenant.
+/// Puts in what the tenant's plan and row set and what the app is told of the tenant.
 ///
 /// # Errors
 /// [`RequestError::Unnamed`]: the tenant does not have the name that the app goes by. An app that is told nobody may take
 /// that for its public part, so it does not get the request.
-pub fn tell(headers: &mut HeaderMap, tenant: &Tenant, naming: &Naming) -> Result<(), RequestError> {
+pub fn tell(
+    headers: &mut HeaderMap,
+    tenant: &Tenant,
+    planned: &[Extra],
+    snapshot: &Snapshot,
+) -> Result<(), RequestError> {
+    let naming = &snapshot.naming;
+    for (name, value) in planned {
+        headers.insert(name.clone(), value.clone());
+    }
     for (name, value) in &tenant.attributes.headers {
-        // The row was read before the configuration gave this name to the edge.
-        if !naming.covers(&Fold::new(name.as_str().as_bytes())) {
-            headers.insert(name.clone(), value.clone());
+        match naming.extra(&Fold::new(name.as_str().as_bytes())) {
+            Some(name) => {
+                headers.insert(name.clone(), value.clone());
+            }
+            None => snapshot.policy.refuse_header(tenant, name),
         }
     }
     for (name, value) in naming.further(tenant) {
@@ -44,41 +57,39 @@ pub fn tell(headers: &mut HeaderMap, tenant: &Tenant, naming: &Naming) -> Result
     Ok(())
 }
 
-/// Proves it, if keys are configured. `request` is as the app gets it.
-pub fn prove<B>(request: &mut Request<B>, tenant: Option<&Tenant>, view: &View) {
-    let (Some(signer), Some(tenant)) = (&view.snapshot.signer, tenant) else {
-        return;
-    };
+/// Proves it. `request` is as the app gets it, `proof` that of the pool it goes to.
+pub fn prove<B>(request: &mut Request<B>, tenant: &Tenant, proof: Proof<'_>, view: &View) {
     let naming = &*view.naming;
-    let value = |name: &HeaderName| {
+    let sent = |name: &HeaderName| {
         let value = request.headers().get(name);
         value.map_or(&b""[..], HeaderValue::as_bytes)
     };
     let now = UnixTime::now();
-    let (name, proof) = match signer {
+    let (name, value) = match proof.signer {
         Signer::Hmac(signer) => {
             let signed = Signed {
-                tenant: value(naming.header()),
-                host: value(&header::HOST),
+                tenant: sent(naming.header()),
+                host: sent(&header::HOST),
                 method: request.method().as_str(),
                 target: request
                     .uri()
                     .path_and_query()
                     .map_or("/", |path| path.as_str()),
-                client: value(&X_REAL_IP),
-                request_id: value(&X_REQUEST_ID),
+                client: sent(&X_REAL_IP),
+                request_id: sent(&X_REQUEST_ID),
             };
             (X_TENANT_SIGNATURE, signer.sign(&signed, now))
         }
         Signer::Token(signer) => {
             // Both are made of printable ASCII here.
-            let text = |name| std::str::from_utf8(value(name)).unwrap_or_default();
+            let text = |name| std::str::from_utf8(sent(name)).unwrap_or_default();
             let (told, host) = (text(naming.header()), text(&header::HOST));
+            let signer = (signer, proof.number);
             let token = view.tokens.get(signer, tenant, (told, host), now);
             (X_TENANT_TOKEN, token)
         }
     };
-    request.headers_mut().insert(name, proof);
+    request.headers_mut().insert(name, value);
 }
 
 /// The tokens that a worker has made under one configuration, by host.
@@ -91,6 +102,8 @@ struct Made {
     id: Box<str>,
     schema: Option<Box<str>>,
     told: Box<str>,
+    /// Which signer made it: a tenant may have come to another pool since.
+    number: usize,
     at: UnixTime,
     token: HeaderValue,
 }
@@ -98,7 +111,7 @@ struct Made {
 impl Tokens {
     fn get(
         &self,
-        signer: &TokenSigner,
+        (signer, number): (&TokenSigner, usize),
         tenant: &Tenant,
         (told, host): (&str, &str),
         now: UnixTime,
@@ -110,6 +123,7 @@ impl Tokens {
             && *made.id == *tenant.id.as_str()
             && made.schema.as_deref() == schema
             && *made.told == *told
+            && made.number == number
         {
             return made.token.clone();
         }
@@ -121,6 +135,7 @@ impl Tokens {
             id: tenant.id.as_str().into(),
             schema: schema.map(Into::into),
             told: told.into(),
+            number,
             at: now,
             token: token.clone(),
         };
@@ -144,12 +159,15 @@ mod tests {
             issuer: "portico".to_owned(),
             audience: "app".to_owned(),
         };
-        let keys = Keys(vec![("k1".to_owned(), Secret::new("k".repeat(32)))]);
-        let signer = TokenSigner::hs256(&keys, &signature);
+        let signer = |key: &str| {
+            let keys = Keys(vec![("k1".to_owned(), Secret::new(key.repeat(32)))]);
+            TokenSigner::hs256(&keys, &signature)
+        };
+        let (signer, other) = (signer("k"), signer("o"));
         let tokens = Tokens::default();
         let mut tenant = Tenant::new(Name::new("acme").unwrap(), State::Active);
         let get = |tenant: &Tenant, host: &str, now| {
-            tokens.get(&signer, tenant, ("acme", host), UnixTime(now))
+            tokens.get((&signer, 0), tenant, ("acme", host), UnixTime(now))
         };
         let first = get(&tenant, "acme.example.com", 1000);
         assert_eq!(get(&tenant, "acme.example.com", 1029), first);
@@ -161,6 +179,13 @@ mod tests {
             "a clock set back"
         );
         let at = get(&tenant, "acme.example.com", 1030);
+        let told = ("acme", "acme.example.com");
+        assert_eq!(
+            tokens.get((&other, 1), &tenant, told, UnixTime(1030)),
+            other.token(&tenant, told.0, told.1, UnixTime(1030)),
+            "it has come to a pool with another signer"
+        );
+        assert_eq!(get(&tenant, "acme.example.com", 1030), at);
         tenant.schema = Name::new("acme_2");
         assert_ne!(get(&tenant, "acme.example.com", 1030), at);
         tenant.id = Name::new("globex").unwrap();

@@ -1,9 +1,9 @@
 //! Which header names a client may never set, in whatever spelling, and taking them away.
 //!
 //! What is folded and listed for every configuration stands in [`crate::header_name`]; here come the names that the
-//! configuration and the tenant's own row add.
+//! configuration adds: those that tell the tenant, and those that the rows and plans of any tenant may set.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 
 use crate::header_name::Fold;
 use crate::tenant::naming::Naming;
@@ -22,28 +22,38 @@ pub enum Class {
 /// The names that the edge sets beside those of every configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct Names<'a> {
-    /// The tenant headers.
-    pub naming: &'a Naming,
-    /// What the tenant's row sets.
-    pub own: &'a [(HeaderName, HeaderValue)],
+    naming: &'a Naming,
+    /// Whether those that rows and plans set are among them.
+    extra: bool,
 }
 
 impl<'a> Names<'a> {
-    /// Those of the configuration alone.
+    /// Those that no client may set.
     #[must_use]
-    pub fn of(naming: &'a Naming) -> Self {
-        Self { naming, own: &[] }
+    pub fn of_requests(naming: &'a Naming) -> Self {
+        Self {
+            naming,
+            extra: true,
+        }
+    }
+
+    /// Those that no app may set. What rows and plans add is no secret between app and edge: an app may answer with a header
+    /// of the same name.
+    #[must_use]
+    pub fn of_answers(naming: &'a Naming) -> Self {
+        Self {
+            naming,
+            extra: false,
+        }
     }
 
     /// Whether only the edge may set this name, in any spelling.
     #[must_use]
     pub fn cover(&self, name: &[u8]) -> bool {
         let fold = Fold::new(name);
-        let own = || {
-            let mut own = self.own.iter();
-            own.any(|(own, _)| fold.reads_as(&Fold::new(own.as_str().as_bytes())))
-        };
-        fold.is_managed() || self.naming.covers(&fold) || own()
+        fold.is_managed()
+            || self.naming.covers(&fold)
+            || (self.extra && self.naming.covers_extra(&fold))
     }
 
     /// Classifies a header name.
@@ -86,7 +96,7 @@ pub fn is_tenant(name: &[u8], naming: &Naming) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Tenants;
+    use crate::config::{Plans, Tenants};
     use crate::header_name::LONGEST;
 
     fn naming(header: &str) -> Naming {
@@ -95,17 +105,14 @@ mod tests {
             ..Tenants::default()
         };
         tenants.identity.headers.schema = Some(HeaderName::from_static("db-schema"));
-        Naming::new(&tenants)
+        tenants.identity.headers.rows = vec![HeaderName::from_static("x-theme")];
+        Naming::new(&tenants, &Plans::new())
     }
 
     #[test]
     fn every_spelling_of_a_managed_name_is_caught() {
         let naming = naming("x-tenant");
-        let theme = (HeaderName::from_static("x-theme"), "dark".parse().unwrap());
-        let names = Names {
-            naming: &naming,
-            own: &[theme],
-        };
+        let names = Names::of_requests(&naming);
         for name in [
             "x-tenant",
             "X_Tenant",
@@ -130,7 +137,7 @@ mod tests {
         ] {
             assert_eq!(names.classify(name.as_bytes()), Class::Managed, "{name}");
         }
-        let plain = Names::of(&naming);
+        let plain = Names::of_answers(&naming);
         assert_eq!(plain.classify(b"x-theme"), Class::Pass);
         assert_eq!(plain.classify(b"my_header"), Class::Underscore);
         for name in [
@@ -164,7 +171,8 @@ mod tests {
     #[test]
     fn a_configured_header_is_managed_too() {
         let (custom, default) = (naming("abp.tenant_id"), naming("x-tenant"));
-        let managed = |naming: &Naming, name: &str| Names::of(naming).cover(name.as_bytes());
+        let managed =
+            |naming: &Naming, name: &str| Names::of_requests(naming).cover(name.as_bytes());
         assert!(managed(&custom, "abp-tenant-id") && !managed(&default, "abp-tenant-id"));
         let prefixed = naming("http_org");
         for name in ["http-org", "Http_Org", "http.org"] {

@@ -119,11 +119,11 @@ pub fn error(
 }
 
 /// Keeps the cookies of an app's answer with their tenant, as far as that is wished.
-pub fn keep_cookies(headers: &mut HeaderMap, exchange: &Exchange, snapshot: &Snapshot) {
+pub fn keep_cookies(headers: &mut HeaderMap, exchange: &Exchange, scope: CookieScope) {
     let Some(host) = &exchange.host else { return };
-    let wide = cookies::narrow(headers, host.as_str(), snapshot.cookie_scope);
+    let wide = cookies::narrow(headers, host.as_str(), scope);
     if wide > 0
-        && snapshot.cookie_scope == CookieScope::Warn
+        && scope == CookieScope::Warn
         && let Some(left_out) = exchange.conn.context.may_complain()
     {
         let request_id = exchange.request_id.to_str().unwrap_or_default();

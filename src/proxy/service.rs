@@ -20,6 +20,7 @@ use super::route::{Route, route};
 use super::tap::Refusal;
 use super::target::Target;
 use super::upgrade;
+use crate::config::CookieScope;
 use crate::net::deadline::Deadline;
 use crate::telemetry::metrics::UpstreamCost;
 use crate::units::ByteSize;
@@ -78,7 +79,7 @@ async fn answer(
         Err(error) => return respond::error(&error, exchange, &asked, &view.snapshot),
     };
     match forward(outgoing, &mut exchange, &admitted).await {
-        Ok(forwarded) => forwarded.into_response(exchange, &view),
+        Ok(forwarded) => forwarded.into_response(exchange, &view, admitted.cookie_scope),
         Err(error) => respond::error(&error, exchange, &asked, &view.snapshot),
     }
 }
@@ -98,12 +99,17 @@ struct ResponseParts {
 }
 
 impl Forwarded {
-    fn into_response(self, mut exchange: Box<Exchange>, view: &View) -> Response<ResponseBody> {
+    fn into_response(
+        self,
+        mut exchange: Box<Exchange>,
+        view: &View,
+        cookie_scope: CookieScope,
+    ) -> Response<ResponseBody> {
         let (mut head, parts) = self.response.into_parts();
         let snapshot = &view.snapshot;
         exchange.status = head.status.as_u16();
         headers::to_client(&mut head.headers, snapshot, exchange.conn.tls.is_some());
-        respond::keep_cookies(&mut head.headers, &exchange, snapshot);
+        respond::keep_cookies(&mut head.headers, &exchange, cookie_scope);
         // An answer by HTTP/1.0 must not make ours one.
         head.version = Version::HTTP_11;
         if let Some(tunnel) = parts.tunnel {
@@ -155,6 +161,7 @@ fn prepare(
         authority: &target.authority,
         port: conn.info.public_port,
         tenant: exchange.tenant.as_deref(),
+        planned: admitted.headers,
         client: &conn.client,
         chain: &exchange.chain,
         request_id: &exchange.request_id,
@@ -200,7 +207,6 @@ fn prepare(
             answer: deadline.clone(),
             longest_answer: admitted.group.spec().settings.response_timeout,
             naming: &view.naming,
-            tenant: exchange.tenant.as_ref(),
         };
         let (body, upload) = RequestBody::streaming(incoming, Rc::clone(&exchange.bytes_in), rules);
         (body, Some(upload))
@@ -212,7 +218,9 @@ fn prepare(
     *request.method_mut() = head.method;
     *request.uri_mut() = origin_form(head.uri)?;
     *request.headers_mut() = head.headers;
-    identity::prove(&mut request, exchange.tenant.as_deref(), view);
+    if let (Some(proof), Some(tenant)) = (admitted.proof, exchange.tenant.as_deref()) {
+        identity::prove(&mut request, tenant, proof, view);
+    }
     Ok(Outgoing {
         request,
         upload,

@@ -23,7 +23,6 @@ use crate::telemetry::access::AccessLog;
 use crate::telemetry::metrics::{CertificateFacts, DirectoryFacts, DomainFacts, Facts, Metrics};
 use crate::telemetry::tenants::Collector;
 use crate::tenant::directory::Health;
-use crate::tenant::signature::Signer;
 
 /// Everything there is to tell.
 #[derive(Debug)]
@@ -345,10 +344,7 @@ impl AdminSource for Status {
     }
 
     fn jwks(&self) -> Value {
-        match &self.current.load().signer {
-            Some(Signer::Token(signer)) => signer.jwks().clone(),
-            Some(Signer::Hmac(_)) | None => json!({ "keys": [] }),
-        }
+        self.current.load().signers.jwks()
     }
 
     fn about_tenants(&self, question: Question) -> Told {

@@ -299,9 +299,12 @@ fn tenant(tenant: &Tenant) -> Value {
         "rate": attributes.rate.map(|rate| rate.to_string()),
         "address_rate": attributes.address_rate.map(|rate| rate.to_string()),
         "concurrency": attributes.concurrency,
+        "share": attributes.share,
         "body_size": attributes.body_size.map(|size| size.to_string()),
         "allow": attributes.allow.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "deny": attributes.deny.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "cookie_scope": attributes.cookie_scope.map(|scope| scope.to_string()),
+        "headers": attributes.headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
         "access_log": attributes.access_log,
         "verified": attributes.verified,
     })

@@ -3,11 +3,11 @@
 //! Values only, as they stand in a row, checked: nothing here applies them. What a row leaves out, its plan says
 //! (`[plans.NAME]`), and what that leaves out, the configuration.
 
-use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use super::row::Flaw;
-use crate::header_name::Fold;
+use crate::config::CookieScope;
+use crate::header_name::{Extra, NoExtra, extra};
 use crate::units::ByteSize;
 pub use crate::units::Rate;
 
@@ -24,14 +24,19 @@ pub struct Attributes {
     pub address_rate: Option<Rate>,
     /// Most requests under way.
     pub concurrency: Option<u32>,
+    /// The most that it may hold of its pool's places, in percent; says nothing of a pool whose places are not limited.
+    pub share: Option<u32>,
     /// Largest body of a request.
     pub body_size: Option<ByteSize>,
     /// Networks of the only clients that may come; empty is everybody.
     pub allow: Vec<IpNet>,
     /// Networks of clients that may not come.
     pub deny: Vec<IpNet>,
-    /// Further headers for the app: feature flags, a theme.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Further headers for the app: feature flags, a theme. Only those reach it whose names the configuration has, because
+    /// a client of another tenant could send the others.
+    pub headers: Vec<Extra>,
+    /// What becomes of `Domain=` in cookies that its app sets.
+    pub cookie_scope: Option<CookieScope>,
     /// Whether its requests stand in the access log.
     pub access_log: Option<bool>,
     /// Whether the host is proven to be the tenant's own. `None`: the source does not say.
@@ -49,11 +54,13 @@ impl Attributes {
         "allow",
         "body_size",
         "concurrency",
+        "cookie_scope",
         "deny",
         "header",
         "plan",
         "pool",
         "rate",
+        "share",
         "verified",
     ];
 
@@ -73,10 +80,12 @@ impl Attributes {
             "rate" => self.rate = Some(rate(value)?),
             "address_rate" => self.address_rate = Some(rate(value)?),
             "concurrency" => self.concurrency = Some(number(value)?),
+            "share" => self.share = Some(percent(value)?),
             "body_size" => self.body_size = Some(size(value)?),
             "allow" => networks(value, &mut self.allow)?,
             "deny" => networks(value, &mut self.deny)?,
             "header" => self.headers.push(header(value)?),
+            "cookie_scope" => self.cookie_scope = Some(scope(value)?),
             "access_log" => self.access_log = Some(flag(value)?),
             "verified" => self.verified = Some(flag(value)?),
             _ => return Ok(false),
@@ -109,6 +118,21 @@ fn number(value: &str) -> Result<u32, Flaw> {
     number.ok_or(Flaw::new("not a number", "write a whole number from 1"))
 }
 
+fn percent(value: &str) -> Result<u32, Flaw> {
+    let percent = value
+        .parse()
+        .ok()
+        .filter(|percent| (1..=100).contains(percent));
+    percent.ok_or(Flaw::new("not a share", "write percent, from 1 to 100"))
+}
+
+fn scope(value: &str) -> Result<CookieScope, Flaw> {
+    CookieScope::parse(value).ok_or(Flaw::new(
+        "not a scope of cookies",
+        "write `host`, `warn` or `off`",
+    ))
+}
+
 fn size(value: &str) -> Result<ByteSize, Flaw> {
     ByteSize::parse(value).map_err(|_unit| Flaw::new("not a size", "write it as in `10MiB`"))
 }
@@ -128,26 +152,17 @@ fn networks(value: &str, list: &mut Vec<IpNet>) -> Result<(), Flaw> {
     Ok(())
 }
 
-/// Names that frame a message, route it or say who the client is are the edge's own business. (A name that the
-/// configuration gives to a tenant header is left out where headers are made.)
-fn header(value: &str) -> Result<(HeaderName, HeaderValue), Flaw> {
-    let flaw = || {
-        Flaw::new(
+fn header(value: &str) -> Result<Extra, Flaw> {
+    extra(value).map_err(|wrong| match wrong {
+        NoExtra::Form => Flaw::new(
             "not a header",
             "write name and value, as in `X-Theme: dark`",
-        )
-    };
-    let (name, text) = value.split_once(':').ok_or_else(flaw)?;
-    let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_bad| flaw())?;
-    let text = HeaderValue::from_str(text.trim()).map_err(|_bad| flaw())?;
-    let fold = Fold::new(name.as_str().as_bytes());
-    if fold.is_managed() || fold.is_taken() {
-        return Err(Flaw::new(
+        ),
+        NoExtra::Taken => Flaw::new(
             "a header with a meaning of its own",
             "choose another name, as in `X-Theme`",
-        ));
-    }
-    Ok((name, text))
+        ),
+    })
 }
 
 /// A yes or no, as databases and people write it.
@@ -174,6 +189,8 @@ mod tests {
             ("rate", "600/m"),
             ("address_rate", "5"),
             ("concurrency", "20"),
+            ("share", "40"),
+            ("cookie_scope", "off"),
             ("body_size", "10MiB"),
             ("allow", "192.0.2.0/24, 2001:db8::/32 198.51.100.7"),
             ("deny", ""),
@@ -190,18 +207,14 @@ mod tests {
         assert_eq!(all.headers.first().unwrap().1, "dark blue");
         assert_eq!((all.access_log, all.verified), (Some(false), Some(true)));
         assert_eq!(all.set("colour", "red"), Ok(false));
-        for header in [
-            "Host: a",
-            "connection: x-theme",
-            "Content_Length: 5",
-            "transfer-encoding: chunked",
-            "X-Tenant-Id: 7",
-            "x_forwarded_for: 192.0.2.1",
-            "Script-Name: /",
-            "X-Request-Id: 1",
-            "Cookie: a=b",
-            "X-Theme: a\r\nX-Tenant: b",
-        ] {
+        assert_eq!(
+            (all.share, all.cookie_scope),
+            (Some(40), Some(CookieScope::Off))
+        );
+        for share in ["0", "101", "-1", "40%"] {
+            assert!(all.set("share", share).is_err(), "{share}");
+        }
+        for header in ["Content_Length: 5", "X-Theme: a\r\nX-Tenant: b"] {
             assert!(all.set("header", header).is_err(), "{header}");
         }
         assert_eq!(all.headers.len(), 1);

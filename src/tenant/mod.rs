@@ -11,6 +11,7 @@ pub mod naming;
 pub mod resolve;
 pub mod row;
 pub mod signature;
+pub mod signers;
 pub mod states;
 pub mod token;
 

@@ -1,9 +1,13 @@
-//! How the app is told the tenant: which of its names in which headers.
+//! How the app is told the tenant: which of its names in which headers, and what else rows and plans may add.
+//!
+//! All names are those of the configuration, so they are known before the first request: what one tenant's row or plan adds
+//! is taken from the clients of all, whichever plan theirs has. A row is heard only in these names, because any other one could
+//! come from a client of another tenant.
 
 use http::{HeaderName, HeaderValue};
 
 use super::id::{Name, Tenant};
-use crate::config::{TenantValue, Tenants};
+use crate::config::{Plans, TenantValue, Tenants};
 use crate::header_name::Fold;
 
 /// The headers that carry names of the tenant. No client can set one of them, in whatever spelling.
@@ -13,12 +17,14 @@ pub struct Naming {
     value: TenantValue,
     further: Vec<(HeaderName, TenantValue)>,
     folds: Vec<Fold>,
+    /// What rows and plans may add, sorted by fold.
+    extra: Vec<(Fold, HeaderName)>,
 }
 
 impl Naming {
     /// As configured.
     #[must_use]
-    pub fn new(tenants: &Tenants) -> Self {
+    pub fn new(tenants: &Tenants, plans: &Plans) -> Self {
         let headers = &tenants.identity.headers;
         let further: Vec<_> = [
             (&headers.id, TenantValue::Id),
@@ -28,6 +34,13 @@ impl Naming {
         .into_iter()
         .filter_map(|(header, value)| Some((header.clone()?, value)))
         .collect();
+        let planned = plans.values().flat_map(|plan| &plan.headers);
+        let extra = headers.rows.iter().chain(planned.map(|(name, _)| name));
+        let mut extra: Vec<_> = extra
+            .map(|name| (Fold::new(name.as_str().as_bytes()), name.clone()))
+            .collect();
+        extra.sort_by(|(one, _), (other, _)| one.as_bytes().cmp(other.as_bytes()));
+        extra.dedup_by(|(one, _), (other, _)| one.as_bytes() == other.as_bytes());
         let names = std::iter::once(&tenants.header).chain(further.iter().map(|(name, _)| name));
         Self {
             folds: names
@@ -36,6 +49,7 @@ impl Naming {
             header: tenants.header.clone(),
             value: tenants.identity.value,
             further,
+            extra,
         }
     }
 
@@ -64,6 +78,27 @@ impl Naming {
     pub fn covers(&self, name: &Fold) -> bool {
         self.folds.iter().any(|fold| name.reads_as(fold))
     }
+
+    /// Whether an app may take a header of this name for one that rows or plans add.
+    #[must_use]
+    pub fn covers_extra(&self, name: &Fold) -> bool {
+        !self.extra.is_empty()
+            && (self.find_extra(name.as_bytes()).is_some()
+                || self.find_extra(name.without_http()).is_some())
+    }
+
+    /// The name, as the configuration spells it, under which a row's header of this name is sent. `None`: it may not be.
+    #[must_use]
+    pub fn extra(&self, name: &Fold) -> Option<&HeaderName> {
+        self.find_extra(name.as_bytes())
+    }
+
+    fn find_extra(&self, folded: &[u8]) -> Option<&HeaderName> {
+        let at = self
+            .extra
+            .binary_search_by(|(fold, _)| fold.as_bytes().cmp(folded));
+        self.extra.get(at.ok()?).map(|(_, name)| name)
+    }
 }
 
 /// Schemas are never made up here: a tenant whose source names none has none.
@@ -79,6 +114,8 @@ fn name(tenant: &Tenant, value: TenantValue) -> Option<&Name> {
 mod tests {
     use super::super::id::State;
     use super::*;
+    use crate::config::Plan;
+    use crate::header_name::extra;
 
     #[test]
     fn a_tenant_is_told_by_the_name_that_is_wished() {
@@ -91,7 +128,7 @@ mod tests {
         ] {
             tenants.identity.value = value;
             tenants.identity.headers.schema = Some(HeaderName::from_static("x-schema"));
-            let naming = Naming::new(&tenants);
+            let naming = Naming::new(&tenants, &Plans::new());
             (tenant.slug, tenant.schema) = (None, None);
             assert_eq!(
                 naming.told(&tenant).as_ref().map(|v| v.to_str().unwrap()),
@@ -115,5 +152,34 @@ mod tests {
                 );
             }
         }
+    }
+    #[test]
+    fn what_any_plan_or_row_may_add_is_known_in_every_spelling() {
+        let mut tenants = Tenants::default();
+        tenants.identity.headers.rows = vec![HeaderName::from_static("x-theme")];
+        let gold = Plan {
+            headers: vec![
+                extra("X-Feature: gold").unwrap(),
+                extra("X-Theme: gold").unwrap(),
+            ],
+            ..Plan::default()
+        };
+        let naming = Naming::new(&tenants, &Plans::from([("gold".to_owned(), gold)]));
+        let fold = |name: &str| Fold::new(name.as_bytes());
+        for name in [
+            "X-Feature",
+            "x_feature",
+            "X.Theme",
+            "http_x_theme",
+            "HTTP-X-FEATURE",
+        ] {
+            assert!(naming.covers_extra(&fold(name)), "{name}");
+        }
+        for name in ["x-features", "feature", "x-tenant", "http"] {
+            assert!(!naming.covers_extra(&fold(name)), "{name}");
+        }
+        assert_eq!(naming.extra(&fold("X_THEME")).unwrap(), "x-theme");
+        assert_eq!(naming.extra(&fold("http-x-theme")), None);
+        assert!(!Naming::new(&Tenants::default(), &Plans::new()).covers_extra(&fold("x-theme")));
     }
 }

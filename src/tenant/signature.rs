@@ -16,6 +16,7 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderValue;
+use serde_json::Value;
 use thiserror::Error;
 
 use super::token::TokenSigner;
@@ -52,6 +53,16 @@ pub enum KeyError {
     Empty {
         /// The file, as configured.
         file: String,
+    },
+    /// Two keys that an app could not tell apart.
+    #[error(
+        "two published keys have the name `{name}`: the second one in `{file}`\n  hint: give each key of each pool a name of its own"
+    )]
+    Twice {
+        /// The file of the second one, as configured.
+        file: String,
+        /// The name of both.
+        name: String,
     },
     /// Not a private key.
     #[error(
@@ -142,6 +153,15 @@ impl Signer {
             SignatureForm::Hmac => Ok(Self::Hmac(Box::new(HmacSigner::new(&keys)))),
             SignatureForm::JwtHs256 => Ok(Self::Token(TokenSigner::hs256(&keys, signature))),
             SignatureForm::JwtEdDsa => TokenSigner::eddsa(&keys, signature).map(Self::Token),
+        }
+    }
+
+    /// The public keys (RFC 7517 §4); none of shared ones.
+    #[must_use]
+    pub fn published(&self) -> &[Value] {
+        match self {
+            Self::Hmac(_) => &[],
+            Self::Token(signer) => signer.published(),
         }
     }
 }

@@ -42,12 +42,12 @@ pub struct TokenSigner {
     header: String,
     issuer: String,
     audience: String,
-    jwks: Value,
+    published: Vec<Value>,
 }
 
 impl std::fmt::Debug for TokenSigner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "TokenSigner({})", self.jwks)
+        write!(f, "TokenSigner({:?})", self.published)
     }
 }
 
@@ -57,7 +57,7 @@ impl TokenSigner {
     pub fn hs256(keys: &Keys, signature: &Signature) -> Self {
         let (name, key) = first(keys);
         let key = Key::Hs256(Box::new(hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes())));
-        Self::new(key, ("HS256", name), signature, &[])
+        Self::new(key, ("HS256", name), signature, Vec::new())
     }
 
     /// With private keys (RFC 8037): PKCS#8 in base64. The public ones of all are published, so that an app knows the next
@@ -84,24 +84,29 @@ impl TokenSigner {
         let pair = signs.ok_or_else(|| private(&signature.keys, ""))?;
         let (name, _) = first(keys);
         let key = Key::EdDsa(Box::new(pair));
-        Ok(Self::new(key, ("EdDSA", name), signature, &published))
+        Ok(Self::new(key, ("EdDSA", name), signature, published))
     }
 
-    fn new(key: Key, (alg, name): (&str, &str), signature: &Signature, keys: &[Value]) -> Self {
+    fn new(
+        key: Key,
+        (alg, name): (&str, &str),
+        signature: &Signature,
+        published: Vec<Value>,
+    ) -> Self {
         let header = json!({ "alg": alg, "kid": name, "typ": "JWT" });
         Self {
             key,
             header: URL_SAFE_NO_PAD.encode(header.to_string()),
             issuer: signature.issuer.clone(),
             audience: signature.audience.clone(),
-            jwks: json!({ "keys": keys }),
+            published,
         }
     }
 
-    /// The public keys (RFC 7517 §5); none of shared ones.
+    /// The public keys (RFC 7517 §4); none of shared ones.
     #[must_use]
-    pub fn jwks(&self) -> &Value {
-        &self.jwks
+    pub fn published(&self) -> &[Value] {
+        &self.published
     }
 
     /// A token made at `now`. `told` is the value of the tenant header, `host` that of `Host`.

@@ -122,6 +122,8 @@ orders_per_hour = 0
   hint: write `cname_base = "edge.example.com"`, a domain that leads to this edge
 portico.toml:7: on_demand.enabled: with `certs = "files"` Portico gets no certificates
   hint: write `certs = "acme"`, or remove the line
+portico.toml:7: on_demand.enabled: `tenants.source = "pattern"` knows no custom domains, so none could ever get a certificate
+  hint: set `tenants.source` to `file`, `postgres` or `http`, or remove the line
 portico.toml:8: on_demand.challenge: a DNS provider is needed for this kind, and there is none
   hint: add `[acme.dns]` with a `provider`, or write `challenge = "tls-alpn-01"`
 portico.toml:10: on_demand.orders_per_hour: not between `1` and `10000`: `0`
@@ -132,12 +134,15 @@ portico.toml:10: on_demand.orders_per_hour: not between `1` and `10000`: `0`
         file: File::After(
             r#"[listen]
 http = []
+[tenants]
+source = "file"
+file = "tenants.toml"
 [on_demand]
 enabled = true
 challenge = "http-01"
 "#,
         ),
-        report: r#"portico.toml:10: on_demand.challenge: `http-01` is answered on port 80, and there is no plain listener
+        report: r#"portico.toml:13: on_demand.challenge: `http-01` is answered on port 80, and there is no plain listener
   hint: write `http = ["[::]:80"]` below `[listen]`, or `challenge = "tls-alpn-01"`"#,
     },
 ];

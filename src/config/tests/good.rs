@@ -66,6 +66,7 @@ apex = "public"
 www = "same"
 [tenants.headers]
 id = "X-Tenant-Id"
+rows = ["X-Theme"]
 [tenants.signature]
 keys = "tenant.keys"
 form = "jwt-eddsa"
@@ -272,6 +273,7 @@ fn every_key_of_tenants_arrives() {
                 value: TenantValue::Schema,
                 headers: TenantHeaders {
                     id: Some("x-tenant-id".parse().unwrap()),
+                    rows: vec!["x-theme".parse().unwrap()],
                     ..TenantHeaders::default()
                 },
                 signature: Some(Signature {

@@ -106,7 +106,7 @@ fn the_credentials_sample_has_the_keys_of_each_provider() {
 }
 
 /// Sections that stand in comments until somebody names one.
-const OPTIONAL: &[&str] = &["plans.NAME", "pools.NAME"];
+const OPTIONAL: &[&str] = &["plans.NAME", "pools.NAME.signature", "pools.NAME"];
 
 /// `# key = value` and `key = value` of `portico.toml`, by section.
 fn sample_keys() -> Vec<(String, String, bool)> {

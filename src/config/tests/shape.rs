@@ -188,7 +188,7 @@ id = "acme"
         report: r#"portico.toml:7: log.colour_of_the_sky: unknown key
   hint: the keys of `[log]` are `level`, `format`, `access`, `mask_ipv4`, `mask_ipv6`, `query`
 portico.toml:8: nonsense: unknown section
-  hint: the sections are `[listen]`, `[acme]`, `[acme.eab]`, `[acme.fallback]`, `[acme.fallback.eab]`, `[acme.dns]`, `[certificates]`, `[on_demand]`, `[files]`, `[tls]`, `[client_auth]`, `[tenants]`, `[tenants.headers]`, `[tenants.signature]`, `[tenants.suspended]`, `[tenants.maintenance]`, `[tenants.postgres]`, `[tenants.http]`, `[tenants.limits]`, `[plans.NAME]`, `[upstream]`, `[upstream.probe]`, `[upstream.tls]`, `[pools.NAME]`, `[canary]`, `[http]`, `[pages]`, `[access]`, `[limits]`, `[log]`, `[metrics]`, `[usage]`, `[server]`
+  hint: the sections are `[listen]`, `[acme]`, `[acme.eab]`, `[acme.fallback]`, `[acme.fallback.eab]`, `[acme.dns]`, `[certificates]`, `[on_demand]`, `[files]`, `[tls]`, `[client_auth]`, `[tenants]`, `[tenants.headers]`, `[tenants.signature]`, `[tenants.suspended]`, `[tenants.maintenance]`, `[tenants.postgres]`, `[tenants.http]`, `[tenants.limits]`, `[plans.NAME]`, `[upstream]`, `[upstream.probe]`, `[upstream.tls]`, `[pools.NAME]`, `[pools.NAME.signature]`, `[canary]`, `[http]`, `[pages]`, `[access]`, `[limits]`, `[log]`, `[metrics]`, `[usage]`, `[server]`
 portico.toml:9: tenant: unknown section
   hint: list the tenants in a file of their own and name it in `tenants.file`
 portico.toml:11: listener: unknown section

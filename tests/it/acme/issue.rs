@@ -79,6 +79,7 @@ pub(super) fn config(
         plans: portico::config::Plans::new(),
         upstream: Upstream::default(),
         pools: portico::config::Pools::new(),
+        pool_signatures: portico::config::PoolSignatures::new(),
         canary: portico::config::Canary::default(),
         http: Http::default(),
         pages: Pages::default(),

@@ -1,5 +1,6 @@
 //! Cookies stay with the tenant whose app has set them.
 
+use super::Rows;
 use super::signature::verifying_app;
 use crate::support::http::{Answer, Protocol};
 use crate::support::key_file::KeyFile;
@@ -73,4 +74,31 @@ async fn cookies_are_kept_apart_unless_the_operator_says_otherwise() {
             .all(|line| !line.contains("xample.test"))
     );
     assert_eq!(cookies(&answer).len(), 4);
+}
+
+#[tokio::test]
+async fn a_row_wins_over_its_plan_and_that_over_the_configuration() {
+    let keys = KeyFile::new(&format!("k1 = {}\n", "1".repeat(64)));
+    let app = verifying_app(&keys);
+    let rows =
+        Rows::new("id,plan,cookie_scope\nhome,,\nwide,family,\nown,family,host\nalone,,off\n");
+    let mut site = rows
+        .site(&[app.address()])
+        .set("tenants.signature", &keys.line())
+        .set("tenants", "cookie_scope = \"host\"")
+        .set("plans.family", "cookie_scope = \"warn\"")
+        .start();
+    for (tenant, shared) in [("home", 0), ("own", 0), ("alone", 2), ("wide", 2)] {
+        let warning = "which other tenants get too";
+        assert!(!site.portico.stderr().contains(warning), "{tenant}");
+        for protocol in Protocol::BOTH {
+            let host = format!("{tenant}.example.test");
+            let answer = site.edge.get(protocol, &host, "/login").await;
+            assert_eq!(answer.status, 200, "{tenant}");
+            let domains = cookies(&answer).into_iter();
+            let wide = domains.filter(|line| line.to_lowercase().contains("example.test"));
+            assert_eq!(wide.count(), shared, "{tenant} {protocol:?}");
+        }
+    }
+    site.portico.wait_log("which other tenants get too");
 }

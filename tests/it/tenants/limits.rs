@@ -148,15 +148,41 @@ async fn arrived(origin: &Origin, tenant: &str, count: usize) {
 
 #[tokio::test]
 async fn noisy_neighbour_share() {
+    let rows = Rows::new("id\nnoisy\nquick\n");
+    share_is_kept(&rows, &["tenants.limits", "share = 50"]).await;
+}
+
+#[tokio::test]
+async fn a_share_in_the_row_wins_over_that_of_all() {
+    let rows = Rows::new("id,share\nnoisy,50\nquick,\n");
+    share_is_kept(&rows, &["tenants.limits", "share = 100"]).await;
+}
+
+#[tokio::test]
+async fn a_share_of_a_pool_without_places_says_nothing_and_is_told_of() {
+    let origin = Origin::hello();
+    let rows = Rows::new("id,share\nnoisy,50\n");
+    let mut site = rows.site(&[origin.address()]).start();
+    for protocol in Protocol::BOTH {
+        let answer = site.edge.get(protocol, &host("noisy"), "/").await;
+        assert_eq!(answer.status, 200);
+    }
+    site.portico
+        .wait_log("a share of a pool whose places are not limited");
+    let log = site.portico.stderr();
+    assert_eq!(log.matches("whose places are not").count(), 1, "{log}");
+}
+
+/// With half of four places and of a queue of six for `noisy`.
+async fn share_is_kept(rows: &Rows, share: &[&str; 2]) {
     let gate = Arc::new(Semaphore::new(0));
     let origin = gated(&gate);
-    let rows = Rows::new("id\nnoisy\nquick\n");
     let site = rows
         .site(&[origin.address()])
         .set("upstream", "server_requests = 4")
         .set("upstream", "queue = 6")
         .set("upstream", "queue_timeout = \"60s\"")
-        .set("tenants.limits", "share = 50")
+        .set(share[0], share[1])
         .set("server", "workers = 1")
         .start();
     // Two on the server, three in the queue; the rest is told to come back.

@@ -1,6 +1,7 @@
 //! Tenants from everywhere they may come from, and what becomes of them.
 
 mod ask_app;
+mod cells;
 mod cookies;
 mod health;
 mod http_source;
@@ -8,6 +9,7 @@ mod http_source_trouble;
 mod limits;
 mod long_list;
 mod metering;
+mod plans;
 mod pools;
 mod postgres;
 mod privacy;

@@ -1,4 +1,5 @@
-//! Which headers carry the tenant is the operator's choice, and no client can set one of them in any spelling.
+//! Which headers carry the tenant is the operator's choice, and no client can set one of them in any spelling; nor what rows
+//! of any tenant set.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -20,7 +21,7 @@ id = "43"
 hosts = ["bare.example.test"]
 "#;
 
-/// Each of these is a tenant header of [`site`] to some app, or one that the row sets.
+/// Each of these is a tenant header of [`site`] to some app, or one that rows set.
 const FOLDS: &[&str] = &[
     "x-org",
     "x_org",
@@ -64,7 +65,8 @@ fn site(server: &str) -> (SiteBuilder, tempfile::TempDir) {
         .set("tenants", "header = \"X-Org\"")
         .set("tenants", "value = \"slug\"")
         .set("tenants.headers", "id = \"X-Tenant-Id\"")
-        .set("tenants.headers", "schema = \"App-Schema\"");
+        .set("tenants.headers", "schema = \"App-Schema\"")
+        .set("tenants.headers", "rows = [\"X-Theme\", \"X-Flags\"]");
     (site, folder)
 }
 
@@ -84,6 +86,8 @@ async fn strip_tenant_all_folds() {
                 .headers_mut()
                 .insert(HeaderName::from_static(name), value);
         }
+        let value = HeaderValue::from_static("the app's own");
+        answer.headers_mut().insert("x-theme", value);
         answer
     });
     let (builder, _folder) = site(origin.address());
@@ -98,6 +102,7 @@ async fn strip_tenant_all_folds() {
         assert_eq!(answer.status, 200, "{protocol:?}");
         let leaked = answer.headers.values().any(|value| value == "inside");
         assert!(!leaked, "{:?}", answer.headers);
+        assert_eq!(answer.header("x-theme"), Some("the app's own"));
         let seen = origin.requests().pop().unwrap();
         let evil = seen
             .headers
@@ -124,24 +129,31 @@ async fn strip_tenant_all_folds() {
             let evil = seen.headers.iter().find(|(_, value)| value == "evil");
             assert_eq!(evil, None, "{name} {protocol:?}");
         }
-        // What one tenant's row sets is nobody's business at another one.
+        // What one tenant's row sets, no client of another one can claim.
         let mut connection = site.edge.connect(protocol, "bare.example.test").await;
-        let answer = connection.request("GET", "/").header("x-theme", "light");
-        assert_eq!(answer.send().await.status, 200);
+        let mut all = connection.request("GET", "/");
+        for name in FOLDS {
+            all = all.header(name, "evil");
+        }
+        assert_eq!(all.send().await.status, 200);
         let seen = origin.requests().pop().unwrap();
-        assert_eq!((seen.one("x-org"), seen.one("x-theme")), ("43", "light"));
-        assert!(seen.all("app-schema").is_empty() && seen.all("x-flags").is_empty());
+        assert_eq!(seen.one("x-org"), "43");
+        for name in ["app-schema", "x-flags", "x-theme"] {
+            assert!(seen.all(name).is_empty(), "{name}");
+        }
+        let evil = seen.headers.iter().find(|(_, value)| value == "evil");
+        assert_eq!(evil, None, "{protocol:?}");
     }
 }
 
-async fn with_trailers(edge: &Edge, protocol: Protocol, names: &[&str]) {
+async fn with_trailers(edge: &Edge, protocol: Protocol, host: &str, names: &[&str]) {
     let mut trailers = HeaderMap::new();
     for name in names {
         let name: HeaderName = name.parse().unwrap();
         trailers.append(name, HeaderValue::from_static("evil"));
     }
     let list = names.join(", ");
-    let mut connection = edge.connect(protocol, "acme.example.test").await;
+    let mut connection = edge.connect(protocol, host).await;
     let request = connection.request("POST", "/").header("te", "trailers");
     let request = request.header("trailer", &list);
     let answer = request
@@ -175,11 +187,13 @@ async fn trailer_spoof() {
     for protocol in Protocol::BOTH {
         let mut names = FOLDS.to_vec();
         names.push("x-checksum");
-        with_trailers(&site.edge, protocol, &names).await;
-        let seen = origin.requests().pop().unwrap();
-        let trailers = seen.trailers.unwrap_or_default();
-        let names: Vec<&str> = trailers.keys().map(HeaderName::as_str).collect();
-        assert_eq!(names, ["x-checksum"], "the one that is nobody's passes");
+        for host in ["acme.example.test", "bare.example.test"] {
+            with_trailers(&site.edge, protocol, host, &names).await;
+            let seen = origin.requests().pop().unwrap();
+            let trailers = seen.trailers.unwrap_or_default();
+            let passed: Vec<&str> = trailers.keys().map(HeaderName::as_str).collect();
+            assert_eq!(passed, ["x-checksum"], "the one that is nobody's passes");
+        }
     }
 }
 

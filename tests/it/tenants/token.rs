@@ -11,22 +11,22 @@ use crate::support::program;
 use crate::support::site::Site;
 
 /// What PyJWT makes of a token: its claims, or the name of its error. `key` is a secret or a key set.
-fn verify(token: &str, algorithm: &str, key: &str) -> Value {
+pub(super) fn verify(token: &str, algorithm: &str, key: &str, audience: &str) -> Value {
     let program = r#"
 import json, sys, jwt
-token, algorithm, key = sys.argv[1:]
+token, algorithm, key, audience = sys.argv[1:]
 if algorithm == "EdDSA":
     kid = jwt.get_unverified_header(token)["kid"]
     key = next(one.key for one in jwt.PyJWKSet.from_json(key).keys if one.key_id == kid)
 try:
-    claims = jwt.decode(token, key, algorithms=[algorithm], audience="crm", issuer="edge-1",
+    claims = jwt.decode(token, key, algorithms=[algorithm], audience=audience, issuer="edge-1",
                         options={"require": ["exp", "iat", "aud", "iss", "sub"]})
     print(json.dumps(claims))
 except jwt.InvalidTokenError as error:
     print(json.dumps(type(error).__name__))
 "#;
     let output = Command::new(program::venv("python3"))
-        .args(["-c", program, token, algorithm, key])
+        .args(["-c", program, token, algorithm, key, audience])
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
@@ -73,8 +73,8 @@ async fn a_token_with_a_shared_key_is_what_pyjwt_takes() {
         let seen = seen(&site, &origin, protocol, host).await;
         assert_eq!(seen.one("x-tenant"), "app_big_corp");
         let token = seen.one("x-tenant-token");
-        check(&verify(token, "HS256", &"1".repeat(64)), host);
-        let wrong = verify(token, "HS256", &"2".repeat(64));
+        check(&verify(token, "HS256", &"1".repeat(64), "crm"), host);
+        let wrong = verify(token, "HS256", &"2".repeat(64), "crm");
         assert_eq!(wrong, "InvalidSignatureError");
     }
     let (status, jwks) = site.portico.admin("/jwks.json");
@@ -106,14 +106,17 @@ async fn a_token_with_a_private_key_is_verified_by_the_published_one() {
     for protocol in Protocol::BOTH {
         let seen = seen(&site, &origin, protocol, host).await;
         let token = seen.one("x-tenant-token").to_owned();
-        check(&verify(&token, "EdDSA", &jwks), host);
+        check(&verify(&token, "EdDSA", &jwks, "crm"), host);
         tokens.push(token);
     }
     let (head, proof) = tokens.first().unwrap().rsplit_once('.').unwrap();
     let other = seen(&site, &origin, Protocol::Http1, "globex.example.test").await;
     let other = other.one("x-tenant-token").to_owned();
-    assert_eq!(verify(&other, "EdDSA", &jwks)["sub"], "globex");
+    assert_eq!(verify(&other, "EdDSA", &jwks, "crm")["sub"], "globex");
     let mixed = format!("{}.{proof}", other.rsplit_once('.').unwrap().0);
-    assert_eq!(verify(&mixed, "EdDSA", &jwks), "InvalidSignatureError");
+    assert_eq!(
+        verify(&mixed, "EdDSA", &jwks, "crm"),
+        "InvalidSignatureError"
+    );
     assert!(!head.is_empty());
 }

@@ -143,14 +143,14 @@ fn mistakes_are_said_with_line_value_and_hint() {
 fn every_format_has_every_column() {
     let toml = "[[tenant]]\nid = \"42\"\nslug = \"acme\"\nschema = \"acme_db\"\nhosts = [\"acme.example.com\", \"acme.net\"]\n\
                 primary = \"acme.net\"\nstate = \"maintenance\"\nplan = \"gold\"\npool = \"eu\"\nrate = \"50/s\"\n\
-                address_rate = 5\nconcurrency = 20\nbody_size = \"1MiB\"\nallow = [\"192.0.2.0/24\", \"10.0.0.1\"]\n\
+                address_rate = 5\nconcurrency = 20\nshare = 40\ncookie_scope = \"warn\"\nbody_size = \"1MiB\"\nallow = [\"192.0.2.0/24\", \"10.0.0.1\"]\n\
                 deny = \"10.0.0.0/8\"\nheaders = { X-Theme = \"dark\" }\naccess_log = false\nverified = true\n";
     let json = r#"[{"id": "42", "slug": "acme", "schema": "acme_db", "hosts": ["acme.example.com", "acme.net"],
         "primary": "acme.net", "state": "maintenance", "plan": "gold", "pool": "eu", "rate": "50/s", "address_rate": 5,
-        "concurrency": 20, "body_size": "1MiB", "allow": ["192.0.2.0/24", "10.0.0.1"], "deny": "10.0.0.0/8",
+        "concurrency": 20, "share": 40, "cookie_scope": "warn", "body_size": "1MiB", "allow": ["192.0.2.0/24", "10.0.0.1"], "deny": "10.0.0.0/8",
         "headers": {"X-Theme": "dark"}, "access_log": false, "verified": true}]"#;
-    let columns = "id,slug,schema,state,plan,pool,rate,address_rate,concurrency,body_size,allow,deny,header,access_log,verified";
-    let values = "42,acme,acme_db,maintenance,gold,eu,50/s,5,20,1MiB,192.0.2.0/24 10.0.0.1,10.0.0.0/8,X-Theme: dark,false,true";
+    let columns = "id,slug,schema,state,plan,pool,rate,address_rate,concurrency,share,cookie_scope,body_size,allow,deny,header,access_log,verified";
+    let values = "42,acme,acme_db,maintenance,gold,eu,50/s,5,20,40,warn,1MiB,192.0.2.0/24 10.0.0.1,10.0.0.0/8,X-Theme: dark,false,true";
     let csv = format!(
         "{columns},host,is_primary\n{values},acme.example.com,false\n{values},acme.net,true\n"
     );
