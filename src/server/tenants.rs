@@ -1,7 +1,7 @@
 //! What the admin listener tells of tenants. For people: nothing here is on the request path.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -12,6 +12,7 @@ use super::on_demand::explain::{Explainer, told};
 use super::on_demand::may_have;
 use crate::cert::live::{Live, Served};
 use crate::host::Host;
+use crate::policy::terms::Terms;
 use crate::proxy::error::RequestError;
 use crate::proxy::route::refusal;
 use crate::snapshot::{Current, Snapshot};
@@ -21,6 +22,8 @@ use crate::tenant::{Resolution, Tenant};
 
 /// Hosts of one tenant that are shown.
 const HOSTS: usize = 1000;
+/// A client of no network that is on a list.
+const ANYBODY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// Answers a question.
 pub(super) async fn answer(
@@ -178,6 +181,10 @@ async fn explain(
             Resolution::Tenant(found) => tenant(found),
             _ => Value::Null,
         },
+        "terms": match &resolution {
+            Resolution::Tenant(found) => terms(&snapshot.policy.terms(found, ANYBODY)),
+            _ => Value::Null,
+        },
         "certificate": configured.map(|served| certificate(&served)).or(stored),
         "custom_domain": custom,
         "https": answer,
@@ -255,12 +262,15 @@ fn outcome(resolution: &Resolution, host: &Host, snapshot: &Snapshot) -> Value {
             let asked = Asked {
                 host: host.as_str(),
                 path: "/",
-                client: Ipv4Addr::UNSPECIFIED.into(),
+                client: ANYBODY,
                 cookie: None,
             };
             let refusal = refusal(snapshot.states.judge(tenant.state, &asked));
             match refusal {
                 Some(error) => refused(error),
+                None if snapshot.policy.terms(tenant, ANYBODY).pool.is_none() => {
+                    refused(RequestError::UnknownPool)
+                }
                 None if snapshot.naming.told(tenant).is_none() => refused(RequestError::Unnamed),
                 None => json!({ "status": null, "reason": "passed on to the app" }),
             }
@@ -286,6 +296,20 @@ fn redirect(to: &Host) -> Value {
     })
 }
 
+/// What holds for the tenant, of whatever says it: its row, its plan, the canary or the configuration.
+fn terms(terms: &Terms<'_>) -> Value {
+    json!({
+        "pool": terms.pool,
+        "known_plan": !terms.unknown_plan,
+        "rate": terms.rate.map(|rate| rate.to_string()),
+        "address_rate": terms.address_rate.map(|rate| rate.to_string()),
+        "concurrency": terms.concurrency,
+        "share": terms.share,
+        "body_size": terms.body_size.map(|size| size.to_string()),
+    })
+}
+
+/// What its row says.
 fn tenant(tenant: &Tenant) -> Value {
     let attributes = &tenant.attributes;
     json!({

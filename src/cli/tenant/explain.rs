@@ -91,13 +91,10 @@ fn explained(answer: &Value) -> String {
             format!("{} ({})", text(tenant, "id"), text(tenant, "state"))
         },
     ));
-    lines.push((
-        "pool",
-        match tenant.get("pool") {
-            Some(Value::String(pool)) => pool.clone(),
-            _ => "the default".to_owned(),
-        },
-    ));
+    let terms = part("terms");
+    if !terms.is_null() {
+        lines.extend(policy(tenant, terms));
+    }
     lines.push((
         "certificate",
         if certificate.is_null() {
@@ -135,4 +132,36 @@ fn explained(answer: &Value) -> String {
         ));
     }
     table(&lines)
+}
+
+/// By what rules the tenant is served.
+fn policy(tenant: &Value, terms: &Value) -> Vec<(&'static str, String)> {
+    let known = terms.get("known_plan") != Some(&Value::Bool(false));
+    let plan = match tenant.get("plan") {
+        Some(Value::String(plan)) if known => plan.clone(),
+        Some(Value::String(plan)) => format!("{plan}, which the configuration does not have"),
+        _ => "none".to_owned(),
+    };
+    let pool = match terms.get("pool") {
+        Some(Value::String(pool)) => pool.clone(),
+        _ => "none: the row or its plan names one that the configuration does not have".to_owned(),
+    };
+    let limits = [
+        ("rate", ""),
+        ("address_rate", " for each address"),
+        ("concurrency", " at once"),
+        ("share", " % of the pool"),
+        ("body_size", " for a body"),
+    ];
+    let limits: Vec<String> = limits
+        .into_iter()
+        .filter(|(key, _)| terms.get(key).is_some_and(|value| !value.is_null()))
+        .map(|(key, unit)| text(terms, key) + unit)
+        .collect();
+    let limits = if limits.is_empty() {
+        "none of its own".to_owned()
+    } else {
+        limits.join(", ")
+    };
+    vec![("plan", plan), ("pool", pool), ("limits", limits)]
 }

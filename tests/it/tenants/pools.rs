@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::Rows;
+use super::tool::{json_of, told};
 use crate::support::http::Protocol;
 use crate::support::origin::{self, Origin};
 use crate::support::site::{Site, SiteBuilder, servers_line};
@@ -137,4 +138,58 @@ async fn canary_sticky_same_on_two_nodes() {
     let more = served_by_next(&one, &tenants).await;
     assert_eq!(more, chosen(&tenants, 50));
     assert!(more.is_superset(&expected) && more.len() > expected.len());
+}
+
+#[tokio::test]
+async fn explain_tells_the_pool_that_serves_and_the_limits_that_hold() {
+    let (app, eu) = (named("app"), named("eu"));
+    let rows = Rows::new(
+        "id,pool,plan,rate\nhome,,,\nrome,,europe,\nnice,app,europe,7/s\nmars,red,,\nlost,,rocket,\ntried,,,\n",
+    );
+    let site = rows
+        .site(&[app.address()])
+        .set("pools.eu", &servers_line(&[eu.address()]))
+        .set("plans.europe", "pool = \"eu\"")
+        .set("plans.europe", "concurrency = 5")
+        .set("tenants.limits", "rate = \"1000/s\"")
+        .set("canary", "pool = \"eu\"")
+        .set("canary", "tenants = [\"tried\"]")
+        .start();
+    for (tenant, pool, limits, answer) in [
+        ("home", "app", "1000/s", "passed on to the app"),
+        ("rome", "eu", "1000/s, 5 at once", "passed on to the app"),
+        ("nice", "app", "7/s, 5 at once", "passed on to the app"),
+        ("tried", "eu", "1000/s", "passed on to the app"),
+        ("mars", "none: ", "1000/s", "503 unknown-pool"),
+        ("lost", "none: ", "1000/s", "503 unknown-pool"),
+    ] {
+        let text = told(&site, &["explain", &host(tenant)]);
+        let line = |name: &str| {
+            let line = text.lines().find(|line| line.starts_with(name));
+            line.unwrap_or_else(|| panic!("no {name}: {text}"))[name.len()..]
+                .trim()
+                .to_owned()
+        };
+        assert!(line("pool").starts_with(pool), "{tenant}: {text}");
+        assert_eq!(
+            (line("limits").as_str(), line("https").as_str()),
+            (limits, answer),
+            "{tenant}"
+        );
+        // And so it is.
+        let status = site
+            .edge
+            .get(Protocol::Http1, &host(tenant), "/")
+            .await
+            .status;
+        assert_eq!(status == 503, answer.starts_with("503"), "{tenant}");
+    }
+    assert!(
+        told(&site, &["explain", &host("lost")])
+            .contains("rocket, which the configuration does not have")
+    );
+    assert_eq!(
+        json_of(&site, &["explain", &host("rome")])["terms"]["concurrency"],
+        5
+    );
 }

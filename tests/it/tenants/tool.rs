@@ -16,14 +16,14 @@ fn tool(site: &Site, args: &[&str]) -> Output {
 }
 
 /// What it prints, done without error.
-fn told(site: &Site, args: &[&str]) -> String {
+pub(super) fn told(site: &Site, args: &[&str]) -> String {
     let output = tool(site, args);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{args:?}: {errors}");
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn json_of(site: &Site, args: &[&str]) -> Value {
+pub(super) fn json_of(site: &Site, args: &[&str]) -> Value {
     serde_json::from_str(&told(site, &[args, &["--json"]].concat())).unwrap()
 }
 
@@ -48,10 +48,16 @@ async fn explain_says_what_a_request_gets() {
     );
     app.put("broken.example.test", json!({ "status": 500 }));
     app.put_tenant("www.customer.test", "acme");
+    // Of the region's servers nobody is asked here.
+    let region = Origin::hello();
     let site = app
         .site(&origin, "/tenant")
         .set("tenants.http", "positive_ttl = \"600s\"")
         .set("tenants.http", "negative_ttl = \"600s\"")
+        .set(
+            "pools.eu",
+            &format!("servers = [{:?}]", format!("http://{}", region.address())),
+        )
         .start();
     for (host, cache, id, https, http) in [
         (
