@@ -3,7 +3,7 @@
 //! A server that is killed between the head and the body of an answer has answered nothing; gunicorn writes the two one after
 //! the other. As long as the client has seen nothing either, an idempotent request can go to another server
 //! (RFC 9110 §9.2.2). So where that is possible and the length of a body is known, its head waits for the first bytes, for
-//! [`LONGEST`] at most. What streams (no length: events, long polls) is never held back.
+//! a second at most. What streams (no length: events, long polls) is never held back.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

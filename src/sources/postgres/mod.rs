@@ -8,7 +8,7 @@
 //! answer is "cannot be known now". A comparison after which more than half of the tenants would be gone is refused, because
 //! an empty table is more often a mistake than the truth.
 //!
-//! With `mode = "lookup"` one host at a time is asked for ([`lookup`]), for tables that are too large to be held.
+//! With `mode = "lookup"` one host at a time is asked for (`lookup`), for tables that are too large to be held.
 //!
 //! It only reads, by a role that needs the named columns and nothing else.
 

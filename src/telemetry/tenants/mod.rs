@@ -1,7 +1,7 @@
 //! What each tenant has used: for metrics of the busiest ones, and for the record that bills are made of.
 //!
 //! A worker adds up in a map of its own ([`Writer`]) and hands it over about once a second, without waiting; a thread of
-//! its own puts the sums together, keeps the busiest for the scraper ([`top`]) and writes the record ([`usage`]). Only
+//! its own puts the sums together, keeps the busiest for the scraper (`top`) and writes the record (`usage`). Only
 //! tenants that the directory knows come here, never a client's `Host`; and memory is bounded however many there are.
 
 mod collector;
