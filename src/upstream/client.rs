@@ -159,7 +159,9 @@ where
                 Some(Ok(response)) => {
                     old = false;
                     let (head, body) = response.into_parts();
-                    let body = if copy.is_some() && method.is_idempotent() {
+                    // Only another server is asked then: with one, waiting would serve nothing.
+                    let elsewhere = copy.is_some() && self.pools.len() > 1;
+                    let body = if elsewhere && method.is_idempotent() {
                         AnswerBody::begun(body, deadline).await
                     } else {
                         Ok(AnswerBody::untouched(body))
