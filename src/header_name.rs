@@ -82,6 +82,45 @@ const TAKEN: &[&str] = &[
 /// Longest name that is compared; a longer one can only match a prefix.
 pub const LONGEST: usize = 64;
 
+/// What each byte is folded into. A table: every name of every request goes through it.
+static FOLDED: [u8; 256] = {
+    let mut table = [b'-'; 256];
+    let mut rest: &mut [u8] = &mut table;
+    let mut byte: u8 = 0;
+    while let Some((folded, after)) = rest.split_first_mut() {
+        if byte.is_ascii_alphanumeric() {
+            *folded = byte.to_ascii_lowercase();
+        }
+        rest = after;
+        byte = byte.wrapping_add(1);
+    }
+    table
+};
+
+/// The letters that a managed name may begin with, a bit for each: most names of a request begin otherwise.
+const FIRST_LETTERS: u32 = {
+    let mut letters = 0;
+    let mut rest = MANAGED;
+    while let [name, after @ ..] = rest {
+        letters |= first_letter(name.as_bytes());
+        rest = after;
+    }
+    rest = MANAGED_PREFIXES;
+    while let [name, after @ ..] = rest {
+        letters |= first_letter(name.as_bytes());
+        rest = after;
+    }
+    letters
+};
+
+/// The bit of the letter that `folded` begins with; none for another character.
+const fn first_letter(folded: &[u8]) -> u32 {
+    match folded {
+        [letter @ b'a'..=b'z', ..] => 1 << (*letter - b'a'),
+        _ => 0,
+    }
+}
+
 /// The fold of a name, cut at [`LONGEST`] bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Fold {
@@ -98,11 +137,7 @@ impl Fold {
             len: name.len().min(LONGEST),
         };
         for (to, from) in fold.bytes.iter_mut().zip(name) {
-            *to = match from {
-                b'a'..=b'z' | b'0'..=b'9' => *from,
-                b'A'..=b'Z' => from.to_ascii_lowercase(),
-                _ => b'-',
-            };
+            *to = FOLDED.get(usize::from(*from)).copied().unwrap_or(b'-');
         }
         fold
     }
@@ -131,6 +166,9 @@ impl Fold {
     #[must_use]
     pub fn is_managed(&self) -> bool {
         let folded = self.without_http();
+        if first_letter(folded) & FIRST_LETTERS == 0 {
+            return false;
+        }
         let listed = self.len < LONGEST
             && MANAGED
                 .binary_search_by(|managed| managed.as_bytes().cmp(folded))
@@ -231,6 +269,9 @@ mod tests {
             assert_eq!(Fold::new(name.as_bytes()).as_bytes(), name.as_bytes());
         }
         assert!(MANAGED.iter().all(|name| name.len() < LONGEST));
+        // `is_managed` looks at the letter first.
+        let mut all = MANAGED.iter().chain(MANAGED_PREFIXES);
+        assert!(all.all(|name| first_letter(name.as_bytes()) & FIRST_LETTERS != 0));
     }
 
     #[test]

@@ -12,13 +12,12 @@ use super::client_address::X_FORWARDED_FOR;
 use super::cookies;
 use super::error::RequestError;
 use super::identity;
-use super::managed::{self, Names};
+use super::managed::{self, Class, Names};
 use crate::header_name::Extra;
 use crate::host::Authority;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Protocol;
 use crate::tenant::Tenant;
-use crate::tenant::naming::Naming;
 use crate::tenant::states::BYPASS_COOKIE;
 
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -28,23 +27,9 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 pub(super) const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// The request's id.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-const ALT_SVC: HeaderName = HeaderName::from_static("alt-svc");
 
-/// Never forwarded: they speak of one connection (RFC 9110 §7.6.1), or to a proxy (§11.7).
-const HOP_BY_HOP: [HeaderName; 9] = [
-    header::CONNECTION,
-    PROXY_CONNECTION,
-    KEEP_ALIVE,
-    header::TE,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HTTP2_SETTINGS,
-    header::PROXY_AUTHORIZATION,
-    header::PROXY_AUTHENTICATE,
-];
+/// Headers that the edge puts into a request beside the client's own, about.
+const OWN_HEADERS: usize = 12;
 
 /// Most names that `Connection` may nominate.
 const MAX_NOMINATED: usize = 10;
@@ -87,18 +72,18 @@ pub fn to_upstream(headers: &mut HeaderMap, facts: &Facts<'_>) -> Result<(), Req
     let tenant = facts.tenant;
     let names = Names::of_requests(&snapshot.naming);
     remove_nominated(headers, &names, true)?;
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
-    // The edge has answered the expectation itself (100 when the app's connection first reads the body).
-    headers.remove(header::EXPECT);
-    names.strip(headers);
+    managed::remove_where(headers, |name| {
+        // The edge has answered the expectation itself (100 when the app's connection first reads the body).
+        is_hop_by_hop(name) || name == "expect" || names.classify(name.as_bytes()) != Class::Pass
+    });
     if snapshot.states.takes_cookie() {
         cookies::remove(headers, BYPASS_COOKIE);
     }
     if facts.protocol == Protocol::Http2 {
         join_cookies(headers);
     }
+    // Once, not at each power of two.
+    headers.reserve(OWN_HEADERS);
     if trailers {
         // RFC 9110 §10.1.4: it speaks of one connection, so it is said anew. gRPC servers ask for it.
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -127,6 +112,22 @@ pub fn to_upstream(headers: &mut HeaderMap, facts: &Facts<'_>) -> Result<(), Req
     }
 }
 
+/// Never forwarded: they speak of one connection (RFC 9110 §7.6.1), or to a proxy (§11.7).
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "proxy-connection"
+            | "keep-alive"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+            | "proxy-authorization"
+            | "proxy-authenticate"
+    )
+}
+
 /// Whether the client takes trailers: `trailers` in `TE`, alone or in a list.
 fn takes_trailers(headers: &HeaderMap) -> bool {
     headers.get_all(header::TE).iter().any(|line| {
@@ -148,12 +149,13 @@ pub fn to_client(headers: &mut HeaderMap, snapshot: &Snapshot, https: bool) {
     if headers.contains_key(header::TRANSFER_ENCODING) {
         headers.remove(header::CONTENT_LENGTH);
     }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
-    // We speak no HTTP/3, and another port would lead round the edge.
-    headers.remove(ALT_SVC);
-    remove_tenant(headers, &snapshot.naming);
+    managed::remove_where(headers, |name| {
+        is_hop_by_hop(name)
+            // We speak no HTTP/3, and another port would lead round the edge.
+            || name == "alt-svc"
+            // Which tenant the app served under which id is between the app and the edge.
+            || managed::is_tenant(name.as_bytes(), &snapshot.naming)
+    });
     if https
         && let Some(hsts) = &snapshot.hsts
         && !headers.contains_key(header::STRICT_TRANSPORT_SECURITY)
@@ -276,17 +278,6 @@ fn remove_nominated(
         headers.remove(name);
     }
     Ok(())
-}
-
-/// Which tenant the app served under which id is between the app and the edge.
-fn remove_tenant(headers: &mut HeaderMap, naming: &Naming) {
-    while let Some(name) = headers
-        .keys()
-        .find(|name| managed::is_tenant(name.as_str().as_bytes(), naming))
-        .cloned()
-    {
-        headers.remove(name);
-    }
 }
 
 /// HTTP/2 may split `Cookie` into crumbs; HTTP/1.1 knows one line only (RFC 9113 §8.2.3).

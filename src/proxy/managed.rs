@@ -68,19 +68,18 @@ impl<'a> Names<'a> {
             Class::Pass
         }
     }
+}
 
-    /// Removes every header of `headers` that is not [`Class::Pass`], and says how many lines went.
-    pub fn strip(&self, headers: &mut HeaderMap) -> usize {
-        let unwanted: Vec<HeaderName> = headers
-            .keys()
-            .filter(|name| self.classify(name.as_str().as_bytes()) != Class::Pass)
-            .cloned()
-            .collect();
-        let before = headers.len();
-        for name in &unwanted {
-            headers.remove(name);
-        }
-        before - headers.len()
+/// Removes every line of every header whose name is `unwanted`: one look at each name that is there, which is less than
+/// one for each name that might be.
+pub fn remove_where(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
+    let found: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| unwanted(name.as_str()))
+        .cloned()
+        .collect();
+    for name in &found {
+        headers.remove(name);
     }
 }
 
