@@ -15,6 +15,7 @@ use http::{HeaderValue, Method, Version, header, request};
 
 use super::context::{Context, OpenConn};
 use super::tap::Notes;
+use super::target::Named;
 use crate::clock::UnixMillis;
 use crate::host::Host;
 use crate::net::conn::{Activity, ConnInfo};
@@ -41,6 +42,8 @@ pub struct ClientConn {
     pub client: HeaderValue,
     /// What the tap of an HTTP/1.1 connection has to say.
     pub notes: Arc<Notes>,
+    /// The host that it named last.
+    pub named: Named,
     heads: Cell<u64>,
     /// Requests so far.
     pub requests: Cell<u32>,
@@ -68,6 +71,7 @@ impl ClientConn {
             activity,
             client,
             notes: Arc::default(),
+            named: Named::default(),
             heads: Cell::new(0),
             requests: Cell::new(0),
             tunnels: Cell::new(0),

@@ -49,7 +49,7 @@ pub async fn route(
     }
     let https = exchange.conn.tls.is_some();
     upgrade::check_protocol(head)?;
-    let target = target::parse(head, https)?;
+    let target = target::parse(head, https, &exchange.conn.named)?;
     exchange.host = Some(target.authority.host.clone());
     check_port(&target, exchange, https)?;
     if let Some(tls) = &exchange.conn.tls
@@ -104,7 +104,11 @@ pub async fn route(
         host: target.authority.host.as_str(),
         path: head.uri.path(),
         client: exchange.client(),
-        cookie: cookies::find(&head.headers, BYPASS_COOKIE),
+        cookie: snapshot
+            .states
+            .takes_cookie()
+            .then(|| cookies::find(&head.headers, BYPASS_COOKIE))
+            .flatten(),
     };
     refusal(snapshot.states.judge(state, &asked)).map_or(Ok(Route::App(target)), Err)
 }

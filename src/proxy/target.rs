@@ -4,6 +4,8 @@
 //! target (design: "What hyper cannot tell us"). Whatever could be read in two ways is refused here, before anything
 //! else looks at the request.
 
+use std::cell::RefCell;
+
 use http::{HeaderMap, Method, Version, header, request};
 
 use super::error::RequestError;
@@ -26,11 +28,30 @@ pub struct Target {
     pub server_wide: bool,
 }
 
-/// Checks method, target, host and framing of `head`. `https` says whether it came over TLS.
+/// What a connection named last. Most name one host all their life, which need not be checked letter by letter each time.
+#[derive(Debug, Default)]
+pub struct Named(RefCell<Option<(Box<[u8]>, Authority)>>);
+
+impl Named {
+    /// As [`Authority::from_bytes`].
+    fn parse(&self, bytes: &[u8]) -> Result<Authority, HostError> {
+        let mut last = self.0.borrow_mut();
+        if let Some((text, authority)) = &*last
+            && **text == *bytes
+        {
+            return Ok(authority.clone());
+        }
+        let authority = Authority::from_bytes(bytes)?;
+        *last = Some((bytes.into(), authority.clone()));
+        Ok(authority)
+    }
+}
+
+/// Checks method, target, host and framing of `head`. `https` says whether it came over TLS; `last` is the connection's.
 ///
 /// # Errors
 /// [`RequestError`]; the request must not be forwarded.
-pub fn parse(head: &request::Parts, https: bool) -> Result<Target, RequestError> {
+pub fn parse(head: &request::Parts, https: bool, last: &Named) -> Result<Target, RequestError> {
     check_method(&head.method)?;
     check_framing(head)?;
     let uri = &head.uri;
@@ -75,10 +96,10 @@ pub fn parse(head: &request::Parts, https: bool) -> Result<Target, RequestError>
     if !server_wide && !uri.path().starts_with('/') {
         return Err(RequestError::BadTarget("the path does not begin with `/`"));
     }
-    let named = host_header(&head.headers, https)?;
+    let named = host_header(&head.headers, https, last)?;
     let asked = uri
         .authority()
-        .map(|authority| parse_authority(authority.as_str().as_bytes(), https))
+        .map(|authority| parse_authority(authority.as_str().as_bytes(), https, last))
         .transpose()?;
     let authority = match (asked, named) {
         (Some(asked), Some(named)) if !same(&asked, &named, https) => {
@@ -143,7 +164,11 @@ fn check_framing(head: &request::Parts) -> Result<(), RequestError> {
 }
 
 /// The one `Host` line. `None` if there is none.
-fn host_header(headers: &HeaderMap, https: bool) -> Result<Option<Authority>, RequestError> {
+fn host_header(
+    headers: &HeaderMap,
+    https: bool,
+    last: &Named,
+) -> Result<Option<Authority>, RequestError> {
     let mut lines = headers.get_all(header::HOST).iter();
     let Some(line) = lines.next() else {
         return Ok(None);
@@ -153,13 +178,13 @@ fn host_header(headers: &HeaderMap, https: bool) -> Result<Option<Authority>, Re
             "the request has several `Host` lines",
         ));
     }
-    parse_authority(line.as_bytes(), https).map(Some)
+    parse_authority(line.as_bytes(), https, last).map(Some)
 }
 
 /// A name that is well formed but can be nobody's (an address, `_`) is an unknown tenant or a misdirected request, not
 /// a malformed one.
-fn parse_authority(bytes: &[u8], https: bool) -> Result<Authority, RequestError> {
-    Authority::from_bytes(bytes).map_err(|error| match error {
+fn parse_authority(bytes: &[u8], https: bool, last: &Named) -> Result<Authority, RequestError> {
+    last.parse(bytes).map_err(|error| match error {
         HostError::Address if https => RequestError::Misdirected,
         HostError::Address | HostError::Underscore => RequestError::UnknownTenant,
         HostError::Empty
@@ -195,7 +220,8 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        match parse(&request.body(()).unwrap().into_parts().0, true) {
+        let head = request.body(()).unwrap().into_parts().0;
+        match parse(&head, true, &Named::default()) {
             Ok(target) => format!(
                 "{}{}",
                 target.authority.host,
@@ -242,6 +268,19 @@ mod tests {
         assert_eq!(h2("https://a.x/", &[("host", "b.x")]), "ambiguous-host");
         assert_eq!(h2("http://a.x/", &[]), "bad-target");
         assert_eq!(h2("https://a.x/", &[("a", " b")]), "bad-header");
+    }
+
+    #[test]
+    fn what_was_named_last_changes_no_verdict() {
+        let last = Named::default();
+        let texts = [
+            "a.x", "A.x", "a.x:8443", "a..x", "a.x", "b.x.", "1.2.3.4", "b.x", "",
+        ];
+        for text in texts.iter().chain(texts.iter().rev()) {
+            let fresh = Authority::from_bytes(text.as_bytes());
+            assert_eq!(last.parse(text.as_bytes()), fresh, "{text}");
+            assert_eq!(last.parse(text.as_bytes()), fresh, "{text}");
+        }
     }
 
     #[test]

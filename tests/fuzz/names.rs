@@ -7,7 +7,12 @@ use std::path::Path;
 use http::{Request, Uri, Version};
 use portico::config::Config;
 use portico::host::{Authority, Host};
-use portico::proxy::target;
+use portico::proxy::target::{self, Named};
+
+thread_local! {
+    /// As if all came on one connection: what one input named must not decide about another.
+    static LAST: Named = Named::default();
+}
 
 /// An outcome from what describes it.
 pub(crate) fn outcome(value: impl Hash) -> u64 {
@@ -124,7 +129,7 @@ pub(crate) fn target(bytes: &[u8]) -> u64 {
     };
     let head = request.into_parts().0;
     for https in [true, false] {
-        let Ok(target) = target::parse(&head, https) else {
+        let Ok(target) = LAST.with(|last| target::parse(&head, https, last)) else {
             continue;
         };
         // `https://a.x?b` has an empty path, which is sent as `/` (RFC 9112 section 3.2.1).
@@ -148,7 +153,8 @@ pub(crate) fn target(bytes: &[u8]) -> u64 {
         }
         assert!(!["CONNECT", "TRACE", "TRACK"].contains(&head.method.as_str()));
     }
-    let label = target::parse(&head, true)
+    let label = LAST
+        .with(|last| target::parse(&head, true, last))
         .map(|target| target.server_wide)
         .map_err(|error| error.label());
     outcome((label, version == Version::HTTP_2))
