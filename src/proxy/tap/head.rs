@@ -73,13 +73,17 @@ impl HeadScan {
                 };
             };
             let end = self.seen + end;
-            refuse_bare_cr(head, self.line, end.min(most))?;
-            let whole = head.get(self.line..end).unwrap_or_default();
             if end >= most {
+                refuse_bare_cr(head, self.line, most)?;
                 return Err(self.too_large());
             }
-            let line = whole.strip_suffix(b"\r").ok_or(Refusal::LineEnd)?;
+            let whole = head.get(self.line..end).unwrap_or_default();
+            let Some(line) = whole.strip_suffix(b"\r") else {
+                refuse_bare_cr(head, self.line, end)?;
+                return Err(Refusal::LineEnd);
+            };
             if self.request.is_none() {
+                refuse_bare_cr(head, self.line, end)?;
                 if line.is_empty() {
                     if self.blank {
                         return Err(Refusal::EmptyLines);
@@ -112,17 +116,17 @@ impl HeadScan {
             .position(|&byte| !is_token(byte))
             .ok_or(Refusal::Name)?;
         let (name, value) = line.split_at(end);
-        let Some((b':', value)) = value.split_first() else {
+        let Some((b':', value)) = value.split_first().filter(|_| !name.is_empty()) else {
+            // A bare CR comes before all else, as in `refuse_bare_cr`.
             return Err(match (name.is_empty(), value.first()) {
+                _ if memchr(b'\r', line).is_some() => Refusal::Control,
+                (true, Some(b':')) => Refusal::Name,
                 (true, Some(b' ' | b'\t')) => Refusal::Folded,
                 (false, Some(b' ' | b'\t')) => Refusal::SpaceBeforeColon,
                 _ if has_control(line) => Refusal::Control,
                 _ => Refusal::Name,
             });
         };
-        if name.is_empty() {
-            return Err(Refusal::Name);
-        }
         if has_control(value) {
             return Err(Refusal::Control);
         }
@@ -194,8 +198,8 @@ impl HeadScan {
     }
 }
 
-/// Refuses a CR in this part of a line that is not its last byte. Asked of each line first, so that the verdict does not
-/// depend on the pieces that it comes in.
+/// Refuses a CR in this part of a line that is not its last byte. Asked of each line before all else, so that the verdict
+/// does not depend on the pieces that it comes in; of a header's line [`HeadScan::field`] asks it.
 fn refuse_bare_cr(head: &[u8], start: usize, end: usize) -> Result<(), Refusal> {
     let part = head.get(start..end).unwrap_or_default();
     match memchr(b'\r', part) {

@@ -29,20 +29,24 @@ fn is_plain(bytes: &[u8]) -> bool {
     // Eight bytes at a time. `x - ONES·n` has a high bit in some byte below n; all hits are masked by `!x`, and bytes
     // of 0x80 and more are hits anyway. A borrow can add false hits only beside a true one.
     let zero_byte = |x: u64| x.wrapping_sub(ONES) & !x;
-    let (words, rest) = bytes.as_chunks::<8>();
-    let mut hits = 0;
-    for word in words {
+    let suspect = |word: &[u8; 8]| {
         let x = u64::from_ne_bytes(*word);
-        hits |= x
-            | (x.wrapping_sub(ONES * 0x20) & !x)
+        x | (x.wrapping_sub(ONES * 0x20) & !x)
             | zero_byte(x ^ (ONES * b'"' as u64))
             | zero_byte(x ^ (ONES * b'\\' as u64))
-            | zero_byte(x ^ (ONES * 0x7f));
-    }
-    hits & HIGH == 0
-        && rest
+            | zero_byte(x ^ (ONES * 0x7f))
+    };
+    // The last eight once more where they overlap what was looked at: cheaper than byte by byte.
+    let Some(last) = bytes.last_chunk::<8>() else {
+        return bytes
             .iter()
-            .all(|&b| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\')
+            .all(|&b| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\');
+    };
+    let (words, _) = bytes.as_chunks::<8>();
+    let hits = words
+        .iter()
+        .fold(suspect(last), |hits, word| hits | suspect(word));
+    hits & HIGH == 0
 }
 
 #[cold]
