@@ -29,11 +29,6 @@ use crate::telemetry::access::AccessWriter;
 use crate::telemetry::metrics::Shard;
 use crate::telemetry::tenants;
 
-/// Turns of tasks between two looks at the sockets while there is work all the time. tokio's own number, 61, is for turns that
-/// are short: one of ours may pass on a quarter of a MiB, and dozens of large downloads would let every other client
-/// wait that long for each thing it says.
-const TURNS: u32 = 8;
-
 /// What all workers share.
 #[derive(Debug, Clone)]
 pub struct Shared {
@@ -99,7 +94,6 @@ pub fn start(shared: Shared, own: Own) -> io::Result<JoinHandle<()>> {
             let runtime = Builder::new_current_thread()
                 .enable_io()
                 .enable_time()
-                .event_interval(TURNS)
                 .build_local(LocalOptions::default());
             match runtime {
                 Ok(runtime) => {
