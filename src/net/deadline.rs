@@ -8,7 +8,7 @@
 //! to be `Send`.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -16,6 +16,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
+use pin_project_lite::pin_project;
 
 /// How often a worker looks through its deadlines.
 pub const TICK: Duration = Duration::from_millis(250);
@@ -100,18 +101,47 @@ impl Deadline {
     }
 
     /// Runs `future` under this deadline: `None` if `duration` passes first. The future is dropped with the call.
-    pub async fn limit<F: Future>(&self, duration: Duration, future: F) -> Option<F::Output> {
-        self.arm(duration);
-        let mut future = std::pin::pin!(future);
-        let out = poll_fn(|cx| {
-            if let Poll::Ready(out) = future.as_mut().poll(cx) {
-                return Poll::Ready(Some(out));
+    pub fn limit<F: Future>(&self, duration: Duration, future: F) -> Limited<'_, F> {
+        Limited {
+            deadline: self,
+            duration: Some(duration),
+            future,
+        }
+    }
+}
+
+pin_project! {
+    /// A future under a deadline, from its first poll on: [`Deadline::limit`].
+    ///
+    /// Not an `async fn`, which would hold the future twice: as what it was given and as what it waits for. That of a
+    /// request is large, and every request in flight carries it.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Limited<'d, F> {
+        deadline: &'d Deadline,
+        // Taken by the first poll.
+        duration: Option<Duration>,
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F: Future> Future for Limited<'_, F> {
+    type Output = Option<F::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Some(duration) = this.duration.take() {
+            this.deadline.arm(duration);
+        }
+        let out = match this.future.poll(cx) {
+            Poll::Ready(out) => Some(out),
+            Poll::Pending => {
+                std::task::ready!(this.deadline.poll_fired(cx));
+                None
             }
-            self.poll_fired(cx).map(|()| None)
-        })
-        .await;
-        self.disarm();
-        out
+        };
+        this.deadline.disarm();
+        Poll::Ready(out)
     }
 }
 

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -24,7 +25,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::exchange::ClientConn;
 use super::inbound::Inbound;
-use super::service;
+use super::service::{self, Received};
 use super::tap::Tapped;
 use crate::net::conn::Expired;
 use crate::net::deadline::Deadline;
@@ -85,8 +86,10 @@ pub async fn serve<T: Park>(conn: Rc<ClientConn>, stream: T) {
     let mut stream = Tapped::new(stream, head, Arc::clone(&conn.notes));
     loop {
         let handle = service_fn(|request: Request<Incoming>| {
-            let conn = Rc::clone(&conn);
-            async move { Ok::<_, Infallible>(service::handle(conn, request.map(Inbound::Http1)).await) }
+            let (head, body) = request.into_parts();
+            let answer =
+                service::handle(Rc::clone(&conn), Received::new(head, Inbound::Http1(body)));
+            answer.map(Ok::<_, Infallible>)
         });
         let mut http = Box::new(
             builder

@@ -32,6 +32,7 @@ pub struct Asked {
 }
 
 /// The page for `error`.
+#[cold] // Kept apart from the code that every request runs.
 pub fn error(
     error: &RequestError,
     mut exchange: Box<Exchange>,
@@ -152,6 +153,7 @@ fn tell_limit(error: &RequestError, headers: &mut HeaderMap) {
 }
 
 /// 308 to `location` (RFC 9110 §15.4.9: method and body are kept).
+#[cold] // Kept apart from the code that every request runs.
 pub fn redirect(
     location: &str,
     exchange: Box<Exchange>,
@@ -171,6 +173,7 @@ pub fn redirect(
 }
 
 /// The answer to a CA that validates by http-01 (RFC 8555 §8.3).
+#[cold] // Kept apart from the code that every request runs.
 pub fn validation(
     answer: Bytes,
     exchange: Box<Exchange>,
@@ -185,6 +188,7 @@ pub fn validation(
 }
 
 /// The answer to `OPTIONS *`.
+#[cold] // Kept apart from the code that every request runs.
 pub fn server_options(exchange: Box<Exchange>, snapshot: &Snapshot) -> Response<ResponseBody> {
     let mut response = own(StatusCode::NO_CONTENT, Bytes::new(), exchange, snapshot);
     let allow = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");

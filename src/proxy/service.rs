@@ -3,7 +3,9 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request,
+};
 use http_body::Body;
 
 use super::admit::{Admitted, admit};
@@ -26,9 +28,25 @@ use crate::telemetry::metrics::UpstreamCost;
 use crate::units::ByteSize;
 use crate::upstream::{AnswerBody, Lease, SendError, Sent};
 
+/// A request as it came in.
+#[derive(Debug)]
+pub struct Received {
+    head: request::Parts,
+    body: Inbound,
+}
+
+impl Received {
+    /// Boxed, as the request for the app is: a future keeps each value that goes through it once more, so without the
+    /// boxes every request in flight would have room for a dozen.
+    #[must_use]
+    pub fn new(head: request::Parts, body: Inbound) -> Box<Self> {
+        Box::new(Self { head, body })
+    }
+}
+
 /// Answers one request. Dropped before it is done (client gone, stream reset), it gives up the exchange with the app.
-pub async fn handle(conn: Rc<ClientConn>, request: Request<Inbound>) -> Response<ResponseBody> {
-    if request.version() == Version::HTTP_2 {
+pub async fn handle(conn: Rc<ClientConn>, request: Box<Received>) -> Response<ResponseBody> {
+    if request.head.version == Version::HTTP_2 {
         return answer(conn, request, None).await;
     }
     let number = conn.next_head();
@@ -45,12 +63,12 @@ pub async fn handle(conn: Rc<ClientConn>, request: Request<Inbound>) -> Response
 
 async fn answer(
     conn: Rc<ClientConn>,
-    request: Request<Inbound>,
+    request: Box<Received>,
     refusal: Option<Refusal>,
 ) -> Response<ResponseBody> {
     let view = conn.context.view();
-    let (head, body) = request.into_parts();
-    let mut exchange = Exchange::begin(conn, &head);
+    let head = &request.head;
+    let mut exchange = Exchange::begin(conn, head);
     let asked = Asked {
         accept: head.headers.get(header::ACCEPT).cloned(),
         grpc: grpc::is_call(&head.headers),
@@ -58,7 +76,7 @@ async fn answer(
     if let Some(refusal) = refusal {
         return respond::error(&refusal.error(), exchange, &asked, &view.snapshot);
     }
-    let route = match route(&head, &mut exchange, &view.snapshot).await {
+    let route = match route(head, &mut exchange, &view.snapshot).await {
         Ok(Route::App(target)) => target,
         Ok(Route::Redirect(location)) => {
             return respond::redirect(&location, exchange, &view.snapshot);
@@ -73,20 +91,14 @@ async fn answer(
         Ok(admitted) => admitted,
         Err(error) => return respond::error(&error, exchange, &asked, &view.snapshot),
     };
-    let request = Request::from_parts(head, body);
     let outgoing = match prepare(request, &route, &exchange, (&admitted, &view)) {
         Ok(outgoing) => outgoing,
         Err(error) => return respond::error(&error, exchange, &asked, &view.snapshot),
     };
     match forward(outgoing, &mut exchange, &admitted).await {
-        Ok(forwarded) => forwarded.into_response(exchange, &view, admitted.cookie_scope),
+        Ok(answered) => into_response(answered, exchange, &view, admitted.cookie_scope),
         Err(error) => respond::error(&error, exchange, &asked, &view.snapshot),
     }
-}
-
-/// What came back from the app.
-struct Forwarded {
-    response: Response<ResponseParts>,
 }
 
 /// Everything that the body of the answer is made of.
@@ -98,42 +110,41 @@ struct ResponseParts {
     tunnel: Option<upgrade::Tunnel>,
 }
 
-impl Forwarded {
-    fn into_response(
-        self,
-        mut exchange: Box<Exchange>,
-        view: &View,
-        cookie_scope: CookieScope,
-    ) -> Response<ResponseBody> {
-        let (mut head, parts) = self.response.into_parts();
-        let snapshot = &view.snapshot;
-        exchange.status = head.status.as_u16();
-        headers::to_client(&mut head.headers, snapshot, exchange.conn.tls.is_some());
-        respond::keep_cookies(&mut head.headers, &exchange, cookie_scope);
-        // An answer by HTTP/1.0 must not make ours one.
-        head.version = Version::HTTP_11;
-        if let Some(tunnel) = parts.tunnel {
-            exchange.conn.notes.open_tunnel();
-            let waits = snapshot.client_waits();
-            let body = tunnel.begin(&mut head, exchange, parts.lease, waits.tunnel);
-            return Response::from_parts(head, body);
-        }
-        let body = ResponseBody::upstream(
-            parts.answer,
-            exchange,
-            parts.lease,
-            parts.upload,
-            parts.deadline,
-            snapshot.limits.stream_timeout,
-            Rc::clone(&view.naming),
-        );
-        Response::from_parts(head, body)
+/// What came back from the app, as the client gets it.
+fn into_response(
+    answered: Response<ResponseParts>,
+    mut exchange: Box<Exchange>,
+    view: &View,
+    cookie_scope: CookieScope,
+) -> Response<ResponseBody> {
+    let (mut head, parts) = answered.into_parts();
+    let snapshot = &view.snapshot;
+    exchange.status = head.status.as_u16();
+    headers::to_client(&mut head.headers, snapshot, exchange.conn.tls.is_some());
+    respond::keep_cookies(&mut head.headers, &exchange, cookie_scope);
+    // An answer by HTTP/1.0 must not make ours one.
+    head.version = Version::HTTP_11;
+    if let Some(tunnel) = parts.tunnel {
+        exchange.conn.notes.open_tunnel();
+        let waits = snapshot.client_waits();
+        let body = tunnel.begin(&mut head, exchange, parts.lease, waits.tunnel);
+        return Response::from_parts(head, body);
     }
+    let body = ResponseBody::upstream(
+        parts.answer,
+        exchange,
+        parts.lease,
+        parts.upload,
+        parts.deadline,
+        snapshot.limits.stream_timeout,
+        Rc::clone(&view.naming),
+    );
+    Response::from_parts(head, body)
 }
 
 /// A request as the app will get it, and what is kept on the client's side.
 struct Outgoing {
-    request: Request<RequestBody>,
+    request: Box<Request<RequestBody>>,
     upload: Option<Rc<Upload>>,
     /// The client's side of a tunnel, if it asked for one.
     client: Option<upgrade::Client>,
@@ -142,13 +153,16 @@ struct Outgoing {
 
 /// Headers and body for the app.
 fn prepare(
-    request: Request<Inbound>,
+    received: Box<Received>,
     target: &Target,
     exchange: &Exchange,
     (admitted, view): (&Admitted<'_>, &View),
 ) -> Result<Outgoing, RequestError> {
     let (conn, snapshot) = (&exchange.conn, &*view.snapshot);
-    let (mut head, incoming) = request.into_parts();
+    let Received {
+        mut head,
+        body: incoming,
+    } = *received;
     let (client, incoming) = upgrade::asked(&mut head, incoming, conn)?;
     let empty = incoming.as_ref().is_none_or(Inbound::is_end_stream);
     let incoming_size = incoming.as_ref().and_then(|body| body.size_hint().exact());
@@ -214,7 +228,7 @@ fn prepare(
         (RequestBody::default(), None)
     };
     // The version and the extensions of the client's request stay behind: the app is spoken to in HTTP/1.1.
-    let mut request = Request::new(body);
+    let mut request = Box::new(Request::new(body));
     *request.method_mut() = head.method;
     *request.uri_mut() = origin_form(head.uri)?;
     *request.headers_mut() = head.headers;
@@ -233,7 +247,7 @@ async fn forward(
     outgoing: Outgoing,
     exchange: &mut Exchange,
     admitted: &Admitted<'_>,
-) -> Result<Forwarded, RequestError> {
+) -> Result<Response<ResponseParts>, RequestError> {
     let Outgoing {
         request,
         upload,
@@ -245,8 +259,9 @@ async fn forward(
     let from = exchange.proxy_header();
     let claim = admitted.claim.as_ref();
     let group = admitted.group;
-    let answer = group.send(request, (from, claim), &deadline, &mut sent);
-    let answer = answer.await;
+    let answer = group
+        .send(request, (from, claim), &deadline, &mut sent)
+        .await;
     metrics.upstream_sent(&upstream_cost(sent));
     let answer = match answer {
         Ok(answer) => answer,
@@ -264,14 +279,13 @@ async fn forward(
     exchange.upstream_us = Some(waited);
     let (mut response, lease) = (answer.response, answer.lease);
     let tunnel = upgrade::answered(client, &mut response)?;
-    let response = response.map(|answer| ResponseParts {
+    Ok(response.map(|answer| ResponseParts {
         answer,
         lease,
         upload,
         deadline,
         tunnel,
-    });
-    Ok(Forwarded { response })
+    }))
 }
 
 /// What an exchange cost, as metrics count it.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Request, Response, Uri, Version, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, Version, header};
 use http_body::Body;
 
 use super::answer::{Answer, AnswerBody};
@@ -133,7 +133,7 @@ where
     /// [`SendError`], after the retries that are safe.
     pub async fn send(
         &self,
-        mut request: Request<B>,
+        mut request: Box<Request<B>>,
         (from, claim): (Header, Option<&Claim>),
         deadline: &Deadline,
         sent: &mut Sent,
@@ -143,8 +143,9 @@ where
         let mut tries = Tries::default();
         loop {
             let wants = (only_http1, claim);
-            let found = self.lease(&mut tries, wants, from, deadline, sent);
-            let (index, mut lease, reused) = found.await?;
+            // Awaited where it is made, here and below: a future with a name is kept twice in the one that waits for it.
+            let (index, mut lease, reused) =
+                self.lease(&mut tries, wants, from, deadline, sent).await?;
             tries.sends += 1;
             let copy = if reused || lease.is_http2() || self.pools.len() > 1 {
                 keep_copy(&request, lease.is_http2())
@@ -279,7 +280,7 @@ where
         lease: &Lease<B>,
         tries: &Tries,
         sent: &mut Sent,
-    ) -> Result<Request<B>, SendError> {
+    ) -> Result<Box<Request<B>>, SendError> {
         let attempt = Attempt {
             unsent: failed.unsent.is_some(),
             unprocessed: failed.is_unprocessed(),
@@ -295,7 +296,7 @@ where
         let again = failed
             .unsent
             .take()
-            .or_else(|| copy.map(Copy::into_request));
+            .or_else(|| copy.map(|copy| Box::new(copy.into_request())));
         if let Some(request) = again.filter(|_| allowed) {
             sent.retries += 1;
             return Ok(request);
@@ -473,12 +474,13 @@ enum Rank {
     Any,
 }
 
-/// The head of a request that can be made again.
+/// The head of a request that can be made again. The lines stand one after the other: a map costs more to copy, and nearly
+/// all copies are thrown away.
 struct Copy {
     method: Method,
     uri: Uri,
     version: Version,
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Copy {
@@ -487,7 +489,10 @@ impl Copy {
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
         *request.version_mut() = self.version;
-        *request.headers_mut() = self.headers;
+        let headers = request.headers_mut();
+        for (name, value) in self.headers {
+            headers.append(name, value);
+        }
         request
     }
 }
@@ -501,6 +506,10 @@ fn keep_copy<B: Body>(request: &Request<B>, http2: bool) -> Option<Copy> {
         method: request.method().clone(),
         uri: request.uri().clone(),
         version: request.version(),
-        headers: request.headers().clone(),
+        headers: request
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
     })
 }

@@ -152,7 +152,10 @@ where
     ///
     /// # Errors
     /// hyper's, with the request if nothing of it was written.
-    pub async fn send(&mut self, mut request: Request<B>) -> Result<Response<Incoming>, Failed<B>> {
+    pub async fn send(
+        &mut self,
+        mut request: Box<Request<B>>,
+    ) -> Result<Response<Incoming>, Failed<B>> {
         match &mut self.conn {
             Conn::Http1(Some(single)) => {
                 wire::for_http1(&mut request);
@@ -160,7 +163,7 @@ where
                     wire::close_after(&mut request);
                 }
                 single.interim.watch(&mut request);
-                let answer = single.sender.try_send_request(request).await;
+                let answer = single.sender.try_send_request(*request).await;
                 if single.interim.is_too_many() {
                     return Err(Failed {
                         unsent: None,
@@ -175,7 +178,10 @@ where
             }),
             Conn::Http2 { sender, scheme, .. } => {
                 wire::for_http2(&mut request, scheme);
-                sender.try_send_request(request).await.map_err(Failed::from)
+                sender
+                    .try_send_request(*request)
+                    .await
+                    .map_err(Failed::from)
             }
         }
     }
@@ -212,7 +218,7 @@ impl<B> Drop for Conn<B> {
 #[derive(Debug)]
 pub struct Failed<B> {
     /// The request, if nothing of it was written.
-    pub unsent: Option<Request<B>>,
+    pub unsent: Option<Box<Request<B>>>,
     /// What went wrong.
     pub cause: Cause,
 }
@@ -231,7 +237,7 @@ pub enum Cause {
 impl<B> From<TrySendError<Request<B>>> for Failed<B> {
     fn from(mut failed: TrySendError<Request<B>>) -> Self {
         Self {
-            unsent: failed.take_message(),
+            unsent: failed.take_message().map(Box::new),
             cause: Cause::Error(failed.into_error()),
         }
     }

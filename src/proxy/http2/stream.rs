@@ -22,7 +22,7 @@ use http_body::Body;
 use super::super::body::ResponseBody;
 use super::super::exchange::ClientConn;
 use super::super::inbound::{Http2Body, Inbound};
-use super::super::service;
+use super::super::service::{self, Received};
 use super::super::upgrade;
 use super::meter::Meter;
 use crate::net::deadline::{Deadline, Timers};
@@ -54,7 +54,7 @@ pub(super) async fn run(
     // Boxed: its state is large and not needed while the answer streams.
     let mut answer = Box::pin(service::handle(
         conn,
-        Request::from_parts(head, Inbound::Http2(body)),
+        Received::new(head, Inbound::Http2(body)),
     ));
     let answered = poll_fn(|cx| match answer.as_mut().poll(cx) {
         Poll::Ready(answer) => Poll::Ready(Some(answer)),
@@ -84,7 +84,8 @@ pub(super) async fn run(
         }
     };
     match body {
-        ResponseBody::Tunnel(Some(tunnel)) => tunnel.run(send).await,
+        // Boxed: it is rare and large, and every stream would carry it.
+        ResponseBody::Tunnel(Some(tunnel)) => Box::pin(tunnel.run(send)).await,
         _ if end => meter.answered(),
         body => {
             let unread = Unread {
