@@ -97,27 +97,48 @@ static FOLDED: [u8; 256] = {
     table
 };
 
-/// The letters that a managed name may begin with, a bit for each: most names of a request begin otherwise.
-const FIRST_LETTERS: u32 = {
-    let mut letters = 0;
-    let mut rest = MANAGED;
-    while let [name, after @ ..] = rest {
-        letters |= first_letter(name.as_bytes());
-        rest = after;
-    }
-    rest = MANAGED_PREFIXES;
-    while let [name, after @ ..] = rest {
-        letters |= first_letter(name.as_bytes());
-        rest = after;
-    }
-    letters
-};
+/// The letters that names begin with: most names of a message begin with none of these, so they need no [`Fold`].
+#[derive(Debug, Clone, Copy)]
+pub struct FirstLetters(u32);
 
-/// The bit of the letter that `folded` begins with; none for another character.
-const fn first_letter(folded: &[u8]) -> u32 {
-    match folded {
-        [letter @ b'a'..=b'z', ..] => 1 << (*letter - b'a'),
-        _ => 0,
+impl FirstLetters {
+    /// Those of the names that only the edge may set in any configuration.
+    pub const MANAGED: Self = {
+        let mut letters = Self(0);
+        let mut rest = MANAGED;
+        while let [name, after @ ..] = rest {
+            letters = letters.with(name.as_bytes());
+            rest = after;
+        }
+        rest = MANAGED_PREFIXES;
+        while let [name, after @ ..] = rest {
+            letters = letters.with(name.as_bytes());
+            rest = after;
+        }
+        letters
+    };
+
+    /// These and that of `name`.
+    #[must_use]
+    pub const fn with(self, name: &[u8]) -> Self {
+        Self(self.0 | Self::bit(name))
+    }
+
+    /// Whether a name of these may be what `name` folds to, with or without the `http-` of a gateway. Rather yes than no.
+    #[must_use]
+    pub fn may_be(self, name: &[u8]) -> bool {
+        self.0 & Self::bit(name) != 0
+            || name
+                .first_chunk()
+                .is_some_and(|start: &[u8; 4]| start.eq_ignore_ascii_case(b"http"))
+    }
+
+    /// The bit of the letter that `name` begins with. What is no letter has one of its own.
+    const fn bit(name: &[u8]) -> u32 {
+        match name {
+            [letter @ (b'a'..=b'z' | b'A'..=b'Z'), ..] => 1 << (letter.to_ascii_lowercase() - b'a'),
+            _ => 1 << 31,
+        }
     }
 }
 
@@ -166,9 +187,6 @@ impl Fold {
     #[must_use]
     pub fn is_managed(&self) -> bool {
         let folded = self.without_http();
-        if first_letter(folded) & FIRST_LETTERS == 0 {
-            return false;
-        }
         let listed = self.len < LONGEST
             && MANAGED
                 .binary_search_by(|managed| managed.as_bytes().cmp(folded))
@@ -269,9 +287,26 @@ mod tests {
             assert_eq!(Fold::new(name.as_bytes()).as_bytes(), name.as_bytes());
         }
         assert!(MANAGED.iter().all(|name| name.len() < LONGEST));
-        // `is_managed` looks at the letter first.
-        let mut all = MANAGED.iter().chain(MANAGED_PREFIXES);
-        assert!(all.all(|name| first_letter(name.as_bytes()) & FIRST_LETTERS != 0));
+    }
+
+    #[test]
+    fn the_first_letter_rules_out_no_name_that_is_managed() {
+        let letters = FirstLetters::MANAGED;
+        for name in MANAGED.iter().chain(MANAGED_PREFIXES) {
+            for prefix in ["", "http-", "HTTP_", "Http."] {
+                let upper = format!("{prefix}{name}").to_uppercase();
+                assert!(
+                    letters.may_be(format!("{prefix}{name}").as_bytes()),
+                    "{name}"
+                );
+                assert!(letters.may_be(upper.as_bytes()), "{name}");
+            }
+        }
+        for name in ["accept", "Host", "user-agent", "_", ""] {
+            assert!(!letters.may_be(name.as_bytes()), "{name}");
+        }
+        assert!(letters.with(b"_org").may_be(b"-org"));
+        assert!(letters.with(b"Org").may_be(b"org") && !letters.may_be(b"org"));
     }
 
     #[test]

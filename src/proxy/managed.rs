@@ -50,6 +50,9 @@ impl<'a> Names<'a> {
     /// Whether only the edge may set this name, in any spelling.
     #[must_use]
     pub fn cover(&self, name: &[u8]) -> bool {
+        if !self.naming.may_cover(name) {
+            return false;
+        }
         let fold = Fold::new(name);
         fold.is_managed()
             || self.naming.covers(&fold)
@@ -87,6 +90,9 @@ pub fn remove_where(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
 /// one beside it (`x-tenant-id`).
 #[must_use]
 pub fn is_tenant(name: &[u8], naming: &Naming) -> bool {
+    if !naming.may_cover(name) {
+        return false;
+    }
     let fold = Fold::new(name);
     let folded = fold.as_bytes();
     folded == b"x-tenant" || folded.starts_with(b"x-tenant-") || naming.covers(&fold)

@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::id::{Name, Tenant};
 use crate::config::{Plans, TenantValue, Tenants};
-use crate::header_name::Fold;
+use crate::header_name::{FirstLetters, Fold};
 
 /// The headers that carry names of the tenant. No client can set one of them, in whatever spelling.
 #[derive(Debug, Clone)]
@@ -17,6 +17,8 @@ pub struct Naming {
     value: TenantValue,
     further: Vec<(HeaderName, TenantValue)>,
     folds: Vec<Fold>,
+    /// Of the managed names and of all names here.
+    letters: FirstLetters,
     /// What rows and plans may add, sorted by fold.
     extra: Vec<(Fold, HeaderName)>,
 }
@@ -42,10 +44,14 @@ impl Naming {
         extra.sort_by(|(one, _), (other, _)| one.as_bytes().cmp(other.as_bytes()));
         extra.dedup_by(|(one, _), (other, _)| one.as_bytes() == other.as_bytes());
         let names = std::iter::once(&tenants.header).chain(further.iter().map(|(name, _)| name));
+        let folds: Vec<_> = names
+            .map(|name| Fold::new(name.as_str().as_bytes()))
+            .collect();
+        let all = folds.iter().chain(extra.iter().map(|(fold, _)| fold));
+        let letters = all.map(Fold::as_bytes);
         Self {
-            folds: names
-                .map(|name| Fold::new(name.as_str().as_bytes()))
-                .collect(),
+            letters: letters.fold(FirstLetters::MANAGED, FirstLetters::with),
+            folds,
             header: tenants.header.clone(),
             value: tenants.identity.value,
             further,
@@ -71,6 +77,13 @@ impl Naming {
             let name = name(tenant, *value)?;
             Some((header, name.header_value()))
         })
+    }
+
+    /// Whether a header of this name may be managed, or one of those that tell the tenant, or one that rows or plans add.
+    /// Rather yes than no; most names of a message are none of these.
+    #[must_use]
+    pub fn may_cover(&self, name: &[u8]) -> bool {
+        self.letters.may_be(name)
     }
 
     /// Whether an app may take a header of this name for one of these.
