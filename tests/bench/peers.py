@@ -16,7 +16,10 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 DOMAIN = "bench.test"
 PORTICO = Path(os.environ.get("PORTICO_BENCH_BINARY", ROOT / "target/release/portico"))
+BEFORE = "portico before"
 NAMES = ("nginx", "haproxy", "caddy", "portico")
+# The binary of each; `--before` adds an older one.
+BINARIES = {"portico": PORTICO}
 
 
 def output_of(*command):
@@ -62,11 +65,11 @@ def make_certificates(work):
     return files
 
 
-def prepare_portico(work, certificates):
+def prepare_portico(binary, config, state, certificates):
     """Fills <state_dir>/certs/ of portico. Change this when the import command changes."""
-    (work / "portico.state").mkdir(exist_ok=True)
+    state.mkdir(exist_ok=True)
     output_of(
-        *[PORTICO, "cert", "import", "--config", work / "portico.toml"],
+        *[binary, "cert", "import", "--config", config],
         *["--cert", certificates["fullchain"], "--key", certificates["key"]],
     )
 
@@ -92,8 +95,9 @@ class Proxy(Child):
             home = work / "caddy.home"
             env = {"GOMAXPROCS": "1", "HOME": home, "XDG_DATA_HOME": home, "XDG_CONFIG_HOME": home}
         else:
-            prepare_portico(work, certificates)
-            command = [PORTICO, "run", "--config", config]
+            binary = BINARIES[name]
+            prepare_portico(binary, config, work / f"{name}.state", certificates)
+            command = [binary, "run", "--config", config]
         output = work / f"{name}.out"
         output.write_bytes(b"")
         super().__init__(name, place, command, output, stdout_file, env)
@@ -106,10 +110,11 @@ class Proxy(Child):
             raise
 
     def write_config(self, name, work, certificates, origin_port):
-        file = {"haproxy": "haproxy.cfg", "caddy": "Caddyfile", "portico": "portico.toml"}.get(name, "nginx.conf")
+        kept = name.removesuffix(" before")
+        file = {"haproxy": "haproxy.cfg", "caddy": "Caddyfile", "portico": "portico.toml"}.get(kept, "nginx.conf")
         values = {
             "WORK": work,
-            "STATE": work / "portico.state",
+            "STATE": work / f"{name}.state",
             "LOG": self.log,
             "CERT": certificates["fullchain"],
             "KEY": certificates["key"],
@@ -118,7 +123,7 @@ class Proxy(Child):
             "ORIGIN": origin_port,
         }
         text = (HERE / "config" / file).read_text()
-        config = work / file
+        config = work / (f"{name}.toml" if name in BINARIES else file)
         config.write_text(re.sub("@([A-Z]+)@", lambda match: str(values[match[1]]), text))
         return config
 
@@ -197,6 +202,8 @@ def count_lines(file):
 
 
 def version(name):
+    if name == BEFORE:
+        return f"{name}: {output_of(BINARIES[name], 'version').splitlines()[0]}"
     if name == "portico":
         commit = output_of("git", "-C", ROOT, "rev-parse", "--short=12", "HEAD").strip()
         return f"portico at {commit}"
