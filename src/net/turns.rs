@@ -1,18 +1,25 @@
 //! Turns at work that costs much: one handshake, then everything else that is ready, then the next handshake.
 //!
 //! A rush of handshakes would hold up all other work of a worker for as long as it lasts, because each is a third of a
-//! millisecond of pure computing. A task takes a turn before it computes and gives it back a round of the worker's
-//! loop later, so that requests pass in between. Tasks wait in order; how many may wait is limited, and no address may
-//! take more than half of the places. A turn is never held while waiting for a client.
+//! millisecond of pure computing. A task takes a turn before it computes and gives it back when all that was ready had its
+//! own, so that requests pass in between; after some handshakes the sockets are looked at for new ones. Tasks wait in
+//! order; how many may wait is limited, and no address may take more than half of the places. A turn is never held while
+//! waiting for a client.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::task::Poll;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::permit::network;
+
+/// Turns between two looks at the sockets: a look costs a twentieth of a handshake, and what comes in meanwhile waits for
+/// a millisecond.
+const LOOK_EVERY: u32 = 4;
 
 /// Too many wait already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +31,7 @@ pub struct Turns {
     /// First come, first served; of this worker only, so that nobody wakes another core.
     turns: Semaphore,
     waiting: Cell<usize>,
+    ended: Cell<u32>,
     by_address: RefCell<HashMap<IpAddr, usize, foldhash::fast::RandomState>>,
 }
 
@@ -32,6 +40,7 @@ impl Default for Turns {
         Self {
             turns: Semaphore::new(1),
             waiting: Cell::new(0),
+            ended: Cell::new(0),
             by_address: RefCell::default(),
         }
     }
@@ -39,7 +48,10 @@ impl Default for Turns {
 
 /// A turn. Give it back by [`Turn::end`], or by dropping it.
 #[derive(Debug)]
-pub struct Turn<'t>(Option<SemaphorePermit<'t>>);
+pub struct Turn<'t> {
+    turns: &'t Turns,
+    permit: Option<SemaphorePermit<'t>>,
+}
 
 impl Turns {
     /// Waits for a turn, for the client at `address`, if fewer than `most` wait.
@@ -47,21 +59,46 @@ impl Turns {
     /// # Errors
     /// [`Busy`] at once if they do, or if half of the places are this address's.
     pub async fn take(&self, address: IpAddr, most: usize) -> Result<Turn<'_>, Busy> {
-        if let Ok(turn) = self.turns.try_acquire() {
-            return Ok(Turn(Some(turn)));
-        }
-        let _place = Place::take(self, network(address), most)?;
-        // Never closed, so never an error.
-        Ok(Turn(self.turns.acquire().await.ok()))
+        let permit = if let Ok(permit) = self.turns.try_acquire() {
+            Some(permit)
+        } else {
+            let _place = Place::take(self, network(address), most)?;
+            // Never closed, so never an error.
+            self.turns.acquire().await.ok()
+        };
+        Ok(Turn {
+            turns: self,
+            permit,
+        })
     }
 }
 
 impl Turn<'_> {
-    /// Gives it back after a round of the worker's loop.
+    /// Gives it back when all tasks that are ready have had their turn.
     pub async fn end(self) {
-        tokio::task::yield_now().await;
-        drop(self.0);
+        let ended = self.turns.ended.get().wrapping_add(1);
+        self.turns.ended.set(ended);
+        if ended.is_multiple_of(LOOK_EVERY) {
+            // Comes back after a look at the sockets.
+            tokio::task::yield_now().await;
+        } else {
+            to_the_end_of_the_line().await;
+        }
+        drop(self.permit);
     }
+}
+
+/// Lets the tasks go on that are ready.
+async fn to_the_end_of_the_line() {
+    let mut waited = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// A place among those who wait.
