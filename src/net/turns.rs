@@ -17,8 +17,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::permit::network;
 
-/// Turns between two looks at the sockets: a look costs a twentieth of a handshake, and what comes in meanwhile waits for
-/// a millisecond.
+/// Turns between two looks at the sockets, which cost an `epoll_wait` and mostly an `accept` that finds nothing; what comes
+/// in meanwhile waits for a millisecond or so.
 const LOOK_EVERY: u32 = 4;
 
 /// Too many wait already.

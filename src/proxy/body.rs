@@ -284,11 +284,6 @@ impl Body for RequestBody {
     }
 }
 
-/// How much of an answer goes on before its connection lets others have their turn, in bytes. A worker looks at its sockets
-/// once in 61 turns while there is work all the time, so dozens of large downloads from a quick app would let every
-/// other client wait for as many times that much with each thing it says.
-const LONGEST_RUN: usize = 128 << 10;
-
 /// The body of an answer on its way to the client. Dropping it ends the exchange.
 #[derive(Debug)]
 pub enum ResponseBody {
@@ -314,8 +309,6 @@ pub struct Download {
     upload: Option<Rc<Upload>>,
     silence: Deadline,
     longest_silence: Duration,
-    /// Bytes since the last pause.
-    run: usize,
     naming: Rc<Naming>,
 }
 
@@ -354,7 +347,6 @@ impl ResponseBody {
             upload,
             silence,
             longest_silence,
-            run: 0,
             naming,
         };
         Self::Upstream(Box::new(download))
@@ -372,14 +364,8 @@ impl Download {
     }
 
     fn poll_frame(&mut self, task: &mut Task<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if self.run >= LONGEST_RUN {
-            self.run = 0;
-            task.waker().wake_by_ref();
-            return Poll::Pending;
-        }
         let polled = Pin::new(&mut self.inner).poll_frame(task);
         let Poll::Ready(frame) = polled else {
-            self.run = 0;
             if !self.silence.is_armed() && !self.silence.has_fired() {
                 self.silence.arm(self.longest_silence);
             }
@@ -410,7 +396,6 @@ impl Download {
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => {
                     self.exchange.bytes_out += data.len() as u64;
-                    self.run += data.len();
                     Poll::Ready(Some(Ok(Frame::data(data))))
                 }
                 Err(frame) => {
