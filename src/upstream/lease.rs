@@ -162,7 +162,7 @@ where
                 if single.reuse == Reuse::Never {
                     wire::close_after(&mut request);
                 }
-                single.interim.watch(&mut request);
+                single.interim.watch();
                 let answer = single.sender.try_send_request(*request).await;
                 if single.interim.is_too_many() {
                     return Err(Failed {

@@ -29,7 +29,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::Notify;
 
 use super::connect::{ConnectError, Connected, How, Stream, connect};
-use super::interim::Interim;
+use super::interim::{Counted, Interim};
 use super::lease::{Lease, Reuse, Single, Slot};
 use super::queue::Queue;
 use super::server::{Count, Server};
@@ -367,6 +367,8 @@ where
         stream: Stream,
         reuse: Reuse,
     ) -> Result<Lease<B>, ConnectError> {
+        let interim = Arc::new(Interim::default());
+        let stream = Counted::new(stream, Arc::clone(&interim));
         let handshake = http1::Builder::new()
             .max_header_size(MAX_HEAD)
             .max_buf_size(MAX_BUFFER)
@@ -377,7 +379,6 @@ where
         // reads the rest of a request nor closes would hold it for ever: hence the deadline.
         let abandoned = self.timers.deadline();
         let deadline = abandoned.clone();
-        let interim = Arc::new(Interim::default());
         let count = Arc::clone(&interim);
         drop(local::spawn(async move {
             let _permit = permit;
