@@ -118,6 +118,9 @@ impl FirstLetters {
         letters
     };
 
+    /// That of the names in which apps speak of tenants in any configuration.
+    pub const TENANT: Self = Self(0).with(b"x-tenant");
+
     /// These and that of `name`.
     #[must_use]
     pub const fn with(self, name: &[u8]) -> Self {

@@ -90,7 +90,7 @@ pub fn remove_where(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
 /// one beside it (`x-tenant-id`).
 #[must_use]
 pub fn is_tenant(name: &[u8], naming: &Naming) -> bool {
-    if !naming.may_cover(name) {
+    if !naming.may_tell(name) {
         return false;
     }
     let fold = Fold::new(name);

@@ -19,6 +19,8 @@ pub struct Naming {
     folds: Vec<Fold>,
     /// Of the managed names and of all names here.
     letters: FirstLetters,
+    /// Of the names that speak of tenants.
+    tenant_letters: FirstLetters,
     /// What rows and plans may add, sorted by fold.
     extra: Vec<(Fold, HeaderName)>,
 }
@@ -49,7 +51,9 @@ impl Naming {
             .collect();
         let all = folds.iter().chain(extra.iter().map(|(fold, _)| fold));
         let letters = all.map(Fold::as_bytes);
+        let tenant_letters = folds.iter().map(Fold::as_bytes);
         Self {
+            tenant_letters: tenant_letters.fold(FirstLetters::TENANT, FirstLetters::with),
             letters: letters.fold(FirstLetters::MANAGED, FirstLetters::with),
             folds,
             header: tenants.header.clone(),
@@ -84,6 +88,12 @@ impl Naming {
     #[must_use]
     pub fn may_cover(&self, name: &[u8]) -> bool {
         self.letters.may_be(name)
+    }
+
+    /// Whether a header of this name may be one that speaks of tenants. Rather yes than no.
+    #[must_use]
+    pub fn may_tell(&self, name: &[u8]) -> bool {
+        self.tenant_letters.may_be(name)
     }
 
     /// Whether an app may take a header of this name for one of these.
