@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import socket
 import ssl
 import subprocess
@@ -85,19 +86,22 @@ class Proxy(Child):
         config = self.write_config(name, work, certificates, origin_port)
         stdout_file = None
         env = {}
+        # A copy each time: the pages of a program lie where they were first read to, as long as the file is in memory.
+        program = work / f"{name}.program"
+        program.unlink(missing_ok=True)
+        shutil.copy(BINARIES.get(name) or shutil.which(name) or name, program)
         if name == "nginx":
-            command = ["nginx", "-p", work, "-e", work / "nginx.error.log", "-c", config]
+            command = [program, "-p", work, "-e", work / "nginx.error.log", "-c", config]
         elif name == "haproxy":
-            command = ["haproxy", "-db", "-f", config]
+            command = [program, "-db", "-f", config]
             stdout_file = self.log
         elif name == "caddy":
-            command = ["caddy", "run", "--config", config, "--adapter", "caddyfile"]
+            command = [program, "run", "--config", config, "--adapter", "caddyfile"]
             home = work / "caddy.home"
             env = {"GOMAXPROCS": "1", "HOME": home, "XDG_DATA_HOME": home, "XDG_CONFIG_HOME": home}
         else:
-            binary = BINARIES[name]
-            prepare_portico(binary, config, work / f"{name}.state", certificates)
-            command = [binary, "run", "--config", config]
+            prepare_portico(program, config, work / f"{name}.state", certificates)
+            command = [program, "run", "--config", config]
         output = work / f"{name}.out"
         output.write_bytes(b"")
         super().__init__(name, place, command, output, stdout_file, env)

@@ -4,7 +4,7 @@ import re
 import statistics
 from pathlib import Path
 
-from peers import output_of, version
+from peers import BEFORE, output_of, version
 
 UNITS = {
     "h1": "HTTP/1.1 keep-alive, request",
@@ -40,6 +40,8 @@ def render(runs, options):
     lines = ["# Bench results", "", *circumstances(runs, options), ""]
     if timed:
         lines += table.rows("CPU time of the proxy, µs", timed, "cpu_us", "{:.1f}", ratio=True)
+        if BEFORE in options.only:
+            lines += table.against(BEFORE, timed)
         lines += table.rows("Units per second", timed, "rate", "{:,.0f}", ratio=True)
         lines += table.rows("99th percentile of latency, µs", timed, "p99_us", "{:,.0f}")
         lines += table.rows("Spread of CPU time: (max - min) / median", timed, "cpu_us", "{:.0%}", of=spread)
@@ -90,6 +92,19 @@ class Table:
         yield ""
 
 
+    def against(self, older, cases):
+        """Portico's CPU time as a ratio to an older binary's in the same round."""
+        yield "| CPU time of Portico against the older binary's, in the same round | lower quartile | median | upper quartile |"
+        yield "|---|---:|---:|---:|"
+        for case in cases:
+            new, old = self.by_round(case, "portico", "cpu_us"), self.by_round(case, older, "cpu_us")
+            ratios = [new[number] / old[number] for number in new.keys() & old.keys()]
+            if len(ratios) > 1:
+                low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+                yield f"| {UNITS[case]} | {low:.3f} | {middle:.3f} | {high:.3f} |"
+        yield ""
+
+
 def circumstances(runs, options):
     processor = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     processor = processor[1] if processor else "unknown processor"
@@ -102,7 +117,7 @@ def circumstances(runs, options):
         yield f"- TLS: {tls} ({', '.join(users)})"
     yield (
         f"- Medians of {options.rounds} rounds of {options.seconds:g} s after {options.warmup:g} s of the same load; "
-        "in each round the proxies take turns"
+        "in each round the proxies are started anew, from fresh copies of their programs, and take turns"
     )
     yield f"- A ratio is the median of the ratios to {BASE} in the same round"
     yield f"- Idle: {options.held:,} connections with one proxied request each, fresh process each time"
