@@ -191,7 +191,7 @@ impl Context {
 
     /// A new request id.
     #[must_use]
-    pub fn request_id(&self) -> HeaderValue {
+    pub fn request_id(&self) -> RequestId {
         self.ids.next()
     }
 
@@ -265,7 +265,38 @@ fn http_date(now: UnixTime) -> HeaderValue {
         .unwrap_or_else(|| HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"))
 }
 
-/// Request ids: time, then what is the worker's own, as 32 hexadecimal digits. Unique, in order of time, not secret.
+/// An id of a request: time, then what is the worker's own, as 32 hexadecimal digits. Unique, in order of time, not secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestId([u8; 32]);
+
+impl RequestId {
+    fn new(id: u128) -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0');
+        let mut text = [0; 32];
+        let (places, _) = text.as_chunks_mut::<2>();
+        for (place, byte) in places.iter_mut().zip(id.to_be_bytes()) {
+            *place = [digit(byte >> 4), digit(byte & 0xf)];
+        }
+        Self(text)
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        // Digits are text.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// The id as a header value.
+    #[must_use]
+    pub fn header_value(&self) -> HeaderValue {
+        // Digits are always a legal value.
+        HeaderValue::from_bytes(&self.0).unwrap_or_else(|_| HeaderValue::from_static("0"))
+    }
+}
+
+/// Makes the ids of a worker.
 #[derive(Debug)]
 struct RequestIds {
     seed: u64,
@@ -273,8 +304,7 @@ struct RequestIds {
 }
 
 impl RequestIds {
-    fn next(&self) -> HeaderValue {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    fn next(&self) -> RequestId {
         let count = self.count.get().wrapping_add(1);
         self.count.set(count);
         // splitmix64 of the worker's seed and count: neighbours look nothing alike, and none repeats in a worker.
@@ -284,20 +314,22 @@ impl RequestIds {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^= mixed >> 31;
-        let id = (u128::from(UnixMillis::now().0) << 64) | u128::from(mixed);
-        let mut text = [0u8; 32];
-        for (place, byte) in text.iter_mut().enumerate() {
-            let nibble = usize::try_from((id >> (124 - 4 * place)) & 0xf).unwrap_or(0);
-            *byte = DIGITS.get(nibble).copied().unwrap_or(b'0');
-        }
-        // Hexadecimal digits are always a legal value.
-        HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
+        RequestId::new((u128::from(UnixMillis::now().0) << 64) | u128::from(mixed))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_is_32_digits() {
+        for id in [0, 1, 0x0123_4567_89ab_cdef_fedc_ba98_7654_3210, u128::MAX] {
+            let written = RequestId::new(id);
+            assert_eq!(written.as_str(), format!("{id:032x}"));
+            assert_eq!(written.header_value(), written.as_str());
+        }
+    }
 
     #[test]
     fn a_date_is_written_as_the_rfc_says() {

@@ -4,18 +4,19 @@
 //! dropped (answer through, client gone, task cancelled) it writes the one access record, counts, and tells the
 //! connection that it may be idle. No path can leave that out.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Version, header, request};
+use http::{HeaderName, HeaderValue, Method, Version, header, request};
 
-use super::context::{Context, OpenConn};
+use super::context::{Context, OpenConn, RequestId};
+use super::recent::Recent;
+use super::seen::Seen;
 use super::tap::Notes;
-use super::target::Named;
 use crate::clock::UnixMillis;
 use crate::host::Host;
 use crate::net::conn::{Activity, ConnInfo};
@@ -42,8 +43,8 @@ pub struct ClientConn {
     pub client: HeaderValue,
     /// What the tap of an HTTP/1.1 connection has to say.
     pub notes: Arc<Notes>,
-    /// The host that it named last.
-    pub named: Named,
+    /// What it asked for last.
+    pub recent: Recent,
     heads: Cell<u64>,
     /// Requests so far.
     pub requests: Cell<u32>,
@@ -71,7 +72,7 @@ impl ClientConn {
             activity,
             client,
             notes: Arc::default(),
-            named: Named::default(),
+            recent: Recent::default(),
             heads: Cell::new(0),
             requests: Cell::new(0),
             tunnels: Cell::new(0),
@@ -103,7 +104,7 @@ pub struct Exchange {
     /// Behind a trusted proxy: whom it is from and the proxies that passed it on, the nearest last. Otherwise empty.
     pub chain: Vec<IpAddr>,
     /// The id that app and log know it by.
-    pub request_id: HeaderValue,
+    pub request_id: RequestId,
     /// The host, once known to be valid.
     pub host: Option<Host>,
     /// The tenant, once resolved.
@@ -120,20 +121,24 @@ pub struct Exchange {
     pub upstream_us: Option<u64>,
     /// Bytes of the answer's body given to the client's connection.
     pub bytes_out: u64,
-    /// Bytes of the request's body read so far.
-    pub bytes_in: Rc<Cell<u64>>,
     method: Method,
     path: Option<PathAndQuery>,
     protocol: Protocol,
     user_agent: Option<HeaderValue>,
     referer: Option<HeaderValue>,
+    /// Bytes of the request's body read so far; most have none.
+    bytes_in: OnceCell<Rc<Cell<u64>>>,
     started: Instant,
 }
 
 impl Exchange {
-    /// Begins with a complete request head.
+    /// Begins with a complete request head, which has the headers `seen`.
     #[must_use]
-    pub fn begin(conn: Rc<ClientConn>, head: &request::Parts) -> Box<Self> {
+    pub fn begin(conn: Rc<ClientConn>, head: &request::Parts, seen: Seen) -> Box<Self> {
+        let value = |seen_as: Seen, name: HeaderName| {
+            let value = seen.has(seen_as).then(|| head.headers.get(name));
+            value.flatten().cloned()
+        };
         conn.activity.exchange_began();
         conn.requests.set(conn.requests.get().saturating_add(1));
         Box::new(Self {
@@ -147,7 +152,7 @@ impl Exchange {
             upstream: None,
             upstream_us: None,
             bytes_out: 0,
-            bytes_in: Rc::default(),
+            bytes_in: OnceCell::new(),
             method: head.method.clone(),
             path: head.uri.path_and_query().cloned(),
             protocol: match head.version {
@@ -155,8 +160,8 @@ impl Exchange {
                 Version::HTTP_10 => Protocol::Http10,
                 _ => Protocol::Http11,
             },
-            user_agent: head.headers.get(header::USER_AGENT).cloned(),
-            referer: head.headers.get(header::REFERER).cloned(),
+            user_agent: value(Seen::USER_AGENT, header::USER_AGENT),
+            referer: value(Seen::REFERER, header::REFERER),
             started: Instant::now(),
             conn,
         })
@@ -196,6 +201,12 @@ impl Exchange {
         self.protocol
     }
 
+    /// The count of the bytes of the request's body that have been read.
+    #[must_use]
+    pub fn bytes_in(&self) -> &Rc<Cell<u64>> {
+        self.bytes_in.get_or_init(Rc::default)
+    }
+
     /// When the head was complete.
     #[must_use]
     pub fn started(&self) -> Instant {
@@ -212,18 +223,19 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         let duration_us = self.elapsed_us();
+        let bytes_in = self.bytes_in.get().map_or(0, |count| count.get());
         let context = &self.conn.context;
         if self.status == 0 {
             self.error = Some("client-gone");
         }
         let metrics = &context.metrics;
         metrics.request(self.protocol, self.status, duration_us);
-        metrics.moved(self.bytes_in.get(), self.bytes_out);
+        metrics.moved(bytes_in, self.bytes_out);
         if let Some(label) = self.error {
             metrics.edge_error(label);
         }
         if let Some(tenant) = &self.tenant {
-            let tally = Tally::of(self.status, self.bytes_in.get(), self.bytes_out);
+            let tally = Tally::of(self.status, bytes_in, self.bytes_out);
             context.used.borrow_mut().note(tenant.id.shared(), tally);
         }
         let mut log = context.log.borrow_mut();
@@ -243,12 +255,12 @@ impl Drop for Exchange {
                     .map_or(b"", |path| path.as_str().as_bytes()),
                 protocol: self.protocol,
                 status: self.status,
-                bytes_in: self.bytes_in.get(),
+                bytes_in,
                 bytes_out: self.bytes_out,
                 duration_us,
                 upstream: self.upstream.as_deref(),
                 upstream_us: self.upstream_us,
-                request_id: self.request_id.to_str().unwrap_or_default(),
+                request_id: self.request_id.as_str(),
                 user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
                 referer: self.referer.as_ref().map(HeaderValue::as_bytes),
                 tls: tls.map(|tls| tls.version),

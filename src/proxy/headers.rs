@@ -5,14 +5,18 @@
 //! replacing. So no `Connection: X-Tenant` can take ours away and no second line can stand beside it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::client_address::X_FORWARDED_FOR;
+use super::context::RequestId;
 use super::cookies;
 use super::error::RequestError;
 use super::identity;
 use super::managed::{self, Class, Names};
+use super::recent::{Recent, Values};
+use super::seen::Seen;
 use crate::header_name::Extra;
 use crate::host::Authority;
 use crate::snapshot::Snapshot;
@@ -39,6 +43,8 @@ const MAX_NOMINATED: usize = 10;
 pub struct Facts<'a> {
     /// The settings.
     pub snapshot: &'a Snapshot,
+    /// Which headers the client sent.
+    pub seen: Seen,
     /// The version that the request came with.
     pub protocol: Protocol,
     /// Whether it came over TLS.
@@ -48,38 +54,45 @@ pub struct Facts<'a> {
     /// The port that the client used.
     pub port: u16,
     /// The tenant. Every request that goes to the app has one.
-    pub tenant: Option<&'a Tenant>,
+    pub tenant: Option<&'a Arc<Tenant>>,
     /// What its plan adds.
     pub planned: &'a [Extra],
+    /// What the connection asked for last.
+    pub recent: &'a Recent,
     /// The client of the connection.
     pub client: &'a HeaderValue,
     /// Behind a trusted proxy: the client of the request and the proxies, the nearest last. Otherwise empty.
     pub chain: &'a [IpAddr],
     /// The request's id.
-    pub request_id: &'a HeaderValue,
+    pub request_id: RequestId,
 }
 
 /// Turns the headers of a request into what the app gets.
 ///
 /// # Errors
 /// [`RequestError::BadHeader`] for a `Connection` line that nominates what it must not; [`RequestError::Loop`] if our
-/// own name stands in `Via`; [`RequestError::Unnamed`] if the tenant cannot be told.
+/// own name stands in `Via`; [`RequestError::Unnamed`] if the tenant cannot be told, [`RequestError::UnknownTenant`] without
+/// one.
 pub fn to_upstream(headers: &mut HeaderMap, facts: &Facts<'_>) -> Result<(), RequestError> {
-    let snapshot = facts.snapshot;
-    refuse_loop(headers, &snapshot.via.pseudonym)?;
+    let (snapshot, seen) = (facts.snapshot, facts.seen);
+    if seen.has(Seen::VIA) {
+        refuse_loop(headers, &snapshot.via.pseudonym)?;
+    }
     let said = (!facts.chain.is_empty()).then(|| Forwarded::read(headers));
-    let trailers = takes_trailers(headers);
-    let tenant = facts.tenant;
+    let trailers = seen.has(Seen::TE) && takes_trailers(headers);
+    let tenant = facts.tenant.ok_or(RequestError::UnknownTenant)?;
     let names = Names::of_requests(&snapshot.naming);
-    remove_nominated(headers, &names, true)?;
+    if seen.has(Seen::CONNECTION) {
+        remove_nominated(headers, &names, true)?;
+    }
     managed::remove_where(headers, |name| {
         // The edge has answered the expectation itself (100 when the app's connection first reads the body).
         is_hop_by_hop(name) || name == "expect" || names.classify(name.as_bytes()) != Class::Pass
     });
-    if snapshot.states.takes_cookie() {
+    if snapshot.states.takes_cookie() && seen.has(Seen::COOKIE) {
         cookies::remove(headers, BYPASS_COOKIE);
     }
-    if facts.protocol == Protocol::Http2 {
+    if facts.protocol == Protocol::Http2 && seen.has(Seen::COOKIE) {
         join_cookies(headers);
     }
     // Once, not at each power of two.
@@ -89,15 +102,19 @@ pub fn to_upstream(headers: &mut HeaderMap, facts: &Facts<'_>) -> Result<(), Req
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("TE"));
     }
-    let host = facts.host_value();
-    headers.insert(header::HOST, host.clone());
-    headers.insert(X_FORWARDED_HOST, host);
+    let make = || Values {
+        host: facts.host_value(),
+        tenant: snapshot.naming.told(tenant),
+    };
+    let values = facts.recent.values(facts.authority, tenant, snapshot, make);
+    headers.insert(header::HOST, values.host.clone());
+    headers.insert(X_FORWARDED_HOST, values.host);
     headers.insert(X_FORWARDED_PORT, facts.port_value());
     headers.insert(
         X_FORWARDED_PROTO,
         HeaderValue::from_static(if facts.https { "https" } else { "http" }),
     );
-    headers.insert(X_REQUEST_ID, facts.request_id.clone());
+    headers.insert(X_REQUEST_ID, facts.request_id.header_value());
     match said {
         Some(said) => said.restore(headers, facts.chain),
         None => {
@@ -106,10 +123,7 @@ pub fn to_upstream(headers: &mut HeaderMap, facts: &Facts<'_>) -> Result<(), Req
         }
     }
     headers.append(header::VIA, via(snapshot, facts.protocol));
-    match tenant {
-        Some(tenant) => identity::tell(headers, tenant, facts.planned, snapshot),
-        None => Ok(()),
-    }
+    identity::tell(headers, (tenant, values.tenant), facts.planned, snapshot)
 }
 
 /// Never forwarded: they speak of one connection (RFC 9110 §7.6.1), or to a proxy (§11.7).
@@ -137,16 +151,15 @@ fn takes_trailers(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Turns the headers of an app's response into what the client gets.
-pub fn to_client(headers: &mut HeaderMap, snapshot: &Snapshot, https: bool) {
-    // What an app nominates wrongly harms nobody but itself, so it is not refused.
-    drop(remove_nominated(
-        headers,
-        &Names::of_answers(&snapshot.naming),
-        false,
-    ));
+/// Turns the headers of an app's response, which has those `seen`, into what the client gets.
+pub fn to_client(headers: &mut HeaderMap, seen: Seen, snapshot: &Snapshot, https: bool) {
+    if seen.has(Seen::CONNECTION) {
+        // What an app nominates wrongly harms nobody but itself, so it is not refused.
+        let names = Names::of_answers(&snapshot.naming);
+        drop(remove_nominated(headers, &names, false));
+    }
     // RFC 9112 §6.3: beside a transfer coding a length has no meaning; hyper reads the coding and leaves the length.
-    if headers.contains_key(header::TRANSFER_ENCODING) {
+    if seen.has(Seen::TRANSFER_ENCODING) {
         headers.remove(header::CONTENT_LENGTH);
     }
     managed::remove_where(headers, |name| {
@@ -158,7 +171,8 @@ pub fn to_client(headers: &mut HeaderMap, snapshot: &Snapshot, https: bool) {
     });
     if https
         && let Some(hsts) = &snapshot.hsts
-        && !headers.contains_key(header::STRICT_TRANSPORT_SECURITY)
+        && !(seen.has(Seen::STRICT_TRANSPORT_SECURITY)
+            && headers.contains_key(header::STRICT_TRANSPORT_SECURITY))
     {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
     }
@@ -227,9 +241,6 @@ fn remove_nominated(
     names: &Names<'_>,
     strict: bool,
 ) -> Result<(), RequestError> {
-    if !headers.contains_key(header::CONNECTION) {
-        return Ok(());
-    }
     let mut nominated: Vec<HeaderName> = Vec::new();
     for line in headers.get_all(header::CONNECTION) {
         for token in line

@@ -26,14 +26,15 @@ const X_TENANT_TOKEN: HeaderName = HeaderName::from_static("x-tenant-token");
 /// Most tokens that a worker remembers, about 4 MiB.
 const MOST_TOKENS: usize = 4096;
 
-/// Puts in what the tenant's plan and row set and what the app is told of the tenant.
+/// Puts in what the tenant's plan and row set and what the app is told of the tenant. `told` is what the tenant header says
+/// ([`Naming::told`](crate::tenant::naming::Naming::told)).
 ///
 /// # Errors
 /// [`RequestError::Unnamed`]: the tenant does not have the name that the app goes by. An app that is told nobody may take
 /// that for its public part, so it does not get the request.
 pub fn tell(
     headers: &mut HeaderMap,
-    tenant: &Tenant,
+    (tenant, told): (&Tenant, Option<HeaderValue>),
     planned: &[Extra],
     snapshot: &Snapshot,
 ) -> Result<(), RequestError> {
@@ -52,7 +53,7 @@ pub fn tell(
     for (name, value) in naming.further(tenant) {
         headers.insert(name.clone(), value);
     }
-    let told = naming.told(tenant).ok_or(RequestError::Unnamed)?;
+    let told = told.ok_or(RequestError::Unnamed)?;
     headers.insert(naming.header().clone(), told);
     Ok(())
 }

@@ -50,7 +50,7 @@ pub fn error(
         status,
         error.label(),
         exchange.host.as_ref().map(Host::as_str),
-        exchange.request_id.to_str().unwrap_or_default(),
+        exchange.request_id.as_str(),
     );
     if let RequestError::Ambiguous(text)
     | RequestError::BadTarget(text)
@@ -86,7 +86,7 @@ pub fn error(
         }
         return response;
     }
-    let request_id = exchange.request_id.clone();
+    let request_id = exchange.request_id.header_value();
     let http2 = exchange.protocol() == Protocol::Http2;
     let mut response = own(status, body, exchange, snapshot);
     let headers = response.headers_mut();
@@ -127,7 +127,7 @@ pub fn keep_cookies(headers: &mut HeaderMap, exchange: &Exchange, scope: CookieS
         && scope == CookieScope::Warn
         && let Some(left_out) = exchange.conn.context.may_complain()
     {
-        let request_id = exchange.request_id.to_str().unwrap_or_default();
+        let request_id = exchange.request_id.as_str();
         tracing::warn!(
             host = host.as_str(),
             request_id,
@@ -229,7 +229,7 @@ fn own(
 /// What clients cause is worth a line only to somebody who looks for it; what apps cause is for the operator.
 fn note(error: &RequestError, exchange: &Exchange) {
     let host = exchange.host.as_ref().map(Host::as_str);
-    let request_id = exchange.request_id.to_str().unwrap_or_default();
+    let request_id = exchange.request_id.as_str();
     match error.fault() {
         Fault::Client => tracing::debug!(reason = error.label(), host, request_id, "{error}"),
         Fault::App => {

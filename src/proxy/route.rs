@@ -11,6 +11,7 @@ use super::cookies;
 use super::error::RequestError;
 use super::exchange::Exchange;
 use super::headers;
+use super::seen::Seen;
 use super::target::{self, Target};
 use super::upgrade;
 use crate::cert::answers::HTTP_PATH;
@@ -30,12 +31,12 @@ pub enum Route {
     ServerOptions,
 }
 
-/// Decides, and notes host, tenant and client in `exchange` as far as they are known.
+/// Decides, and notes host, tenant and client in `exchange` as far as they are known. `head` has the headers `seen`.
 ///
 /// # Errors
 /// [`RequestError`]: the edge answers by itself.
 pub async fn route(
-    head: &http::request::Parts,
+    (head, seen): (&http::request::Parts, Seen),
     exchange: &mut Exchange,
     snapshot: &Snapshot,
 ) -> Result<Route, RequestError> {
@@ -49,7 +50,7 @@ pub async fn route(
     }
     let https = exchange.conn.tls.is_some();
     upgrade::check_protocol(head)?;
-    let target = target::parse(head, https, &exchange.conn.named)?;
+    let target = target::parse(head, seen, https, &exchange.conn.recent)?;
     exchange.host = Some(target.authority.host.clone());
     check_port(&target, exchange, https)?;
     if let Some(tls) = &exchange.conn.tls
@@ -76,15 +77,26 @@ pub async fn route(
         return Err(RequestError::Overloaded);
     }
     let host = &target.authority.host;
-    let resolution = match snapshot.resolver.resolve(host) {
-        Resolution::Ask => snapshot.resolver.ask(host).await,
-        known => known,
-    };
-    let tenant = match resolution {
-        Resolution::Tenant(tenant) => tenant,
-        Resolution::Redirect(host) => return Ok(Route::Redirect(location(&host, exchange, head))),
-        Resolution::Unknown => return Err(RequestError::UnknownTenant),
-        Resolution::Ask | Resolution::Unavailable => return Err(RequestError::DirectoryDown),
+    let tenant = match exchange.conn.recent.tenant(host, snapshot) {
+        Some(tenant) => tenant,
+        None => {
+            let resolution = match snapshot.resolver.resolve(host) {
+                Resolution::Ask => snapshot.resolver.ask(host).await,
+                known => known,
+            };
+            let tenant = match resolution {
+                Resolution::Tenant(tenant) => tenant,
+                Resolution::Redirect(host) => {
+                    return Ok(Route::Redirect(location(&host, exchange, head)));
+                }
+                Resolution::Unknown => return Err(RequestError::UnknownTenant),
+                Resolution::Ask | Resolution::Unavailable => {
+                    return Err(RequestError::DirectoryDown);
+                }
+            };
+            exchange.conn.recent.resolved(host, &tenant, snapshot);
+            tenant
+        }
     };
     let state = tenant.state;
     exchange.tenant = Some(tenant);

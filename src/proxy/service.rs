@@ -19,6 +19,7 @@ use super::identity;
 use super::inbound::Inbound;
 use super::respond::{self, Asked};
 use super::route::{Route, route};
+use super::seen::Seen;
 use super::tap::Refusal;
 use super::target::Target;
 use super::upgrade;
@@ -32,6 +33,8 @@ use crate::upstream::{AnswerBody, Lease, SendError, Sent};
 #[derive(Debug)]
 pub struct Received {
     head: request::Parts,
+    /// The headers of `head` that steer it.
+    seen: Seen,
     body: Inbound,
 }
 
@@ -40,7 +43,8 @@ impl Received {
     /// boxes every request in flight would have room for a dozen.
     #[must_use]
     pub fn new(head: request::Parts, body: Inbound) -> Box<Self> {
-        Box::new(Self { head, body })
+        let seen = Seen::of(&head.headers);
+        Box::new(Self { head, seen, body })
     }
 }
 
@@ -67,16 +71,19 @@ async fn answer(
     refusal: Option<Refusal>,
 ) -> Response<ResponseBody> {
     let view = conn.context.view();
-    let head = &request.head;
-    let mut exchange = Exchange::begin(conn, head);
+    let (head, seen) = (&request.head, request.seen);
+    let mut exchange = Exchange::begin(conn, head, seen);
+    let accept = seen.has(Seen::ACCEPT);
     let asked = Asked {
-        accept: head.headers.get(header::ACCEPT).cloned(),
-        grpc: grpc::is_call(&head.headers),
+        accept: accept
+            .then(|| head.headers.get(header::ACCEPT).cloned())
+            .flatten(),
+        grpc: seen.has(Seen::CONTENT_TYPE) && grpc::is_call(&head.headers),
     };
     if let Some(refusal) = refusal {
         return respond::error(&refusal.error(), exchange, &asked, &view.snapshot);
     }
-    let route = match route(head, &mut exchange, &view.snapshot).await {
+    let route = match route((head, seen), &mut exchange, &view.snapshot).await {
         Ok(Route::App(target)) => target,
         Ok(Route::Redirect(location)) => {
             return respond::redirect(&location, exchange, &view.snapshot);
@@ -120,8 +127,12 @@ fn into_response(
     let (mut head, parts) = answered.into_parts();
     let snapshot = &view.snapshot;
     exchange.status = head.status.as_u16();
-    headers::to_client(&mut head.headers, snapshot, exchange.conn.tls.is_some());
-    respond::keep_cookies(&mut head.headers, &exchange, cookie_scope);
+    let seen = Seen::of(&head.headers);
+    let https = exchange.conn.tls.is_some();
+    headers::to_client(&mut head.headers, seen, snapshot, https);
+    if seen.has(Seen::SET_COOKIE) {
+        respond::keep_cookies(&mut head.headers, &exchange, cookie_scope);
+    }
     // An answer by HTTP/1.0 must not make ours one.
     head.version = Version::HTTP_11;
     if let Some(tunnel) = parts.tunnel {
@@ -161,24 +172,30 @@ fn prepare(
     let (conn, snapshot) = (&exchange.conn, &*view.snapshot);
     let Received {
         mut head,
+        seen,
         body: incoming,
     } = *received;
-    let (client, incoming) = upgrade::asked(&mut head, incoming, conn)?;
+    let (client, incoming) = upgrade::asked((&mut head, seen), incoming, conn)?;
     let empty = incoming.as_ref().is_none_or(Inbound::is_end_stream);
     let incoming_size = incoming.as_ref().and_then(|body| body.size_hint().exact());
-    check_length(&head.headers, empty, admitted.body_size)?;
-    let chunked = !empty && !head.headers.contains_key(header::CONTENT_LENGTH);
+    let has_length = seen.has(Seen::CONTENT_LENGTH);
+    if has_length {
+        check_length(&head.headers, empty, admitted.body_size)?;
+    }
+    let chunked = !empty && !has_length;
     let facts = Facts {
         snapshot,
+        seen,
         protocol: exchange.protocol(),
         https: conn.tls.is_some(),
         authority: &target.authority,
         port: conn.info.public_port,
-        tenant: exchange.tenant.as_deref(),
+        tenant: exchange.tenant.as_ref(),
         planned: admitted.headers,
+        recent: &conn.recent,
         client: &conn.client,
         chain: &exchange.chain,
-        request_id: &exchange.request_id,
+        request_id: exchange.request_id,
     };
     headers::to_upstream(&mut head.headers, &facts)?;
     if head.method == Method::OPTIONS
@@ -193,7 +210,8 @@ fn prepare(
             head.headers
                 .insert(header::CONTENT_LENGTH, HeaderValue::from(size));
         }
-        _ if empty && head.headers.contains_key(header::CONTENT_LENGTH) => {
+        // Nothing above takes it away: `Connection` may not nominate it.
+        _ if empty && has_length => {
             head.headers
                 .insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
@@ -222,7 +240,8 @@ fn prepare(
             longest_answer: admitted.group.spec().settings.response_timeout,
             naming: &view.naming,
         };
-        let (body, upload) = RequestBody::streaming(incoming, Rc::clone(&exchange.bytes_in), rules);
+        let (body, upload) =
+            RequestBody::streaming(incoming, Rc::clone(exchange.bytes_in()), rules);
         (body, Some(upload))
     } else {
         (RequestBody::default(), None)

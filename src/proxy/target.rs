@@ -4,11 +4,11 @@
 //! target (design: "What hyper cannot tell us"). Whatever could be read in two ways is refused here, before anything
 //! else looks at the request.
 
-use std::cell::RefCell;
-
 use http::{HeaderMap, Method, Version, header, request};
 
 use super::error::RequestError;
+use super::recent::Recent;
+use super::seen::Seen;
 use super::tap::{self, Refusal};
 use crate::host::{Authority, HostError};
 
@@ -28,32 +28,19 @@ pub struct Target {
     pub server_wide: bool,
 }
 
-/// What a connection named last. Most name one host all their life, which need not be checked letter by letter each time.
-#[derive(Debug, Default)]
-pub struct Named(RefCell<Option<(Box<[u8]>, Authority)>>);
-
-impl Named {
-    /// As [`Authority::from_bytes`].
-    fn parse(&self, bytes: &[u8]) -> Result<Authority, HostError> {
-        let mut last = self.0.borrow_mut();
-        if let Some((text, authority)) = &*last
-            && **text == *bytes
-        {
-            return Ok(authority.clone());
-        }
-        let authority = Authority::from_bytes(bytes)?;
-        *last = Some((bytes.into(), authority.clone()));
-        Ok(authority)
-    }
-}
-
-/// Checks method, target, host and framing of `head`. `https` says whether it came over TLS; `last` is the connection's.
+/// Checks method, target, host and framing of `head`, which has the headers `seen`. `https` says whether it came over TLS;
+/// `last` is the connection's.
 ///
 /// # Errors
 /// [`RequestError`]; the request must not be forwarded.
-pub fn parse(head: &request::Parts, https: bool, last: &Named) -> Result<Target, RequestError> {
+pub fn parse(
+    head: &request::Parts,
+    seen: Seen,
+    https: bool,
+    last: &Recent,
+) -> Result<Target, RequestError> {
     check_method(&head.method)?;
-    check_framing(head)?;
+    check_framing(head, seen)?;
     let uri = &head.uri;
     if uri
         .path_and_query()
@@ -131,21 +118,12 @@ fn check_method(method: &Method) -> Result<(), RequestError> {
 }
 
 /// Exactly one `Transfer-Encoding: chunked` line or none (RFC 9112 §6.1), `Expect` only as `100-continue`.
-fn check_framing(head: &request::Parts) -> Result<(), RequestError> {
-    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
-    if let Some(coding) = codings.next() {
-        if codings.next().is_some() {
-            return Err(RequestError::BadFraming(
-                "the request has several `Transfer-Encoding` lines",
-            ));
-        }
-        tap::coding(coding.as_bytes()).map_err(Refusal::error)?;
+fn check_framing(head: &request::Parts, seen: Seen) -> Result<(), RequestError> {
+    if seen.has(Seen::TRANSFER_ENCODING) {
+        check_coding(&head.headers)?;
     }
-    let mut expectations = head.headers.get_all(header::EXPECT).iter();
-    match (expectations.next(), expectations.next()) {
-        (None, _) => {}
-        (Some(value), None) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => {}
-        (Some(_), _) => return Err(RequestError::Expectation),
+    if seen.has(Seen::EXPECT) {
+        check_expectation(&head.headers)?;
     }
     // RFC 9113 §8.2.1: a value must not begin or end with white space; h2 lets it pass. HTTP/1.1's parser trims.
     if head.version == Version::HTTP_2 {
@@ -163,11 +141,33 @@ fn check_framing(head: &request::Parts) -> Result<(), RequestError> {
     Ok(())
 }
 
+fn check_coding(headers: &HeaderMap) -> Result<(), RequestError> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else {
+        return Ok(());
+    };
+    if codings.next().is_some() {
+        return Err(RequestError::BadFraming(
+            "the request has several `Transfer-Encoding` lines",
+        ));
+    }
+    tap::coding(coding.as_bytes()).map_err(Refusal::error)
+}
+
+fn check_expectation(headers: &HeaderMap) -> Result<(), RequestError> {
+    let mut expectations = headers.get_all(header::EXPECT).iter();
+    match (expectations.next(), expectations.next()) {
+        (None, _) => Ok(()),
+        (Some(value), None) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(()),
+        (Some(_), _) => Err(RequestError::Expectation),
+    }
+}
+
 /// The one `Host` line. `None` if there is none.
 fn host_header(
     headers: &HeaderMap,
     https: bool,
-    last: &Named,
+    last: &Recent,
 ) -> Result<Option<Authority>, RequestError> {
     let mut lines = headers.get_all(header::HOST).iter();
     let Some(line) = lines.next() else {
@@ -183,8 +183,8 @@ fn host_header(
 
 /// A name that is well formed but can be nobody's (an address, `_`) is an unknown tenant or a misdirected request, not
 /// a malformed one.
-fn parse_authority(bytes: &[u8], https: bool, last: &Named) -> Result<Authority, RequestError> {
-    last.parse(bytes).map_err(|error| match error {
+fn parse_authority(bytes: &[u8], https: bool, last: &Recent) -> Result<Authority, RequestError> {
+    last.authority(bytes).map_err(|error| match error {
         HostError::Address if https => RequestError::Misdirected,
         HostError::Address | HostError::Underscore => RequestError::UnknownTenant,
         HostError::Empty
@@ -221,7 +221,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let head = request.body(()).unwrap().into_parts().0;
-        match parse(&head, true, &Named::default()) {
+        match parse(&head, Seen::of(&head.headers), true, &Recent::default()) {
             Ok(target) => format!(
                 "{}{}",
                 target.authority.host,
@@ -268,19 +268,6 @@ mod tests {
         assert_eq!(h2("https://a.x/", &[("host", "b.x")]), "ambiguous-host");
         assert_eq!(h2("http://a.x/", &[]), "bad-target");
         assert_eq!(h2("https://a.x/", &[("a", " b")]), "bad-header");
-    }
-
-    #[test]
-    fn what_was_named_last_changes_no_verdict() {
-        let last = Named::default();
-        let texts = [
-            "a.x", "A.x", "a.x:8443", "a..x", "a.x", "b.x.", "1.2.3.4", "b.x", "",
-        ];
-        for text in texts.iter().chain(texts.iter().rev()) {
-            let fresh = Authority::from_bytes(text.as_bytes());
-            assert_eq!(last.parse(text.as_bytes()), fresh, "{text}");
-            assert_eq!(last.parse(text.as_bytes()), fresh, "{text}");
-        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ use super::body::{RequestBody, ResponseBody};
 use super::error::RequestError;
 use super::exchange::{ClientConn, Exchange};
 use super::inbound::{Http2Body, Inbound};
+use super::seen::Seen;
 use crate::upstream::{AnswerBody, Lease};
 
 /// What the key is hashed with (RFC 6455 §1.3).
@@ -96,26 +97,28 @@ pub fn check_protocol(head: &request::Parts) -> Result<(), RequestError> {
     Ok(())
 }
 
-/// The client's side of the tunnel that `head` asks for, if it does, and the body of the request.
+/// The client's side of the tunnel that `head`, which has the headers `seen`, asks for, if it does, and the body of the
+/// request.
 ///
 /// # Errors
 /// A WebSocket request with a body: what follows could be read as body or as tunnel. One tunnel too many on `conn`.
 pub fn asked(
-    head: &mut request::Parts,
+    (head, seen): (&mut request::Parts, Seen),
     body: Inbound,
     conn: &Rc<ClientConn>,
 ) -> Result<(Option<Client>, Option<Inbound>), RequestError> {
     const BODY: RequestError = RequestError::BadFraming("a request for a WebSocket has a body");
     if head.extensions.remove::<Extended>().is_some() {
         return match body {
-            Inbound::Http2(body) if !head.headers.contains_key(header::CONTENT_LENGTH) => {
+            Inbound::Http2(body) if !seen.has(Seen::CONTENT_LENGTH) => {
                 let (key, place) = (fresh_key(), Place::take(conn)?);
                 Ok((Some(Client::Stream { body, key, place }), None))
             }
             _ => Err(BODY),
         };
     }
-    let asked = head.version == Version::HTTP_11
+    let asked = seen.has(Seen::UPGRADE)
+        && head.version == Version::HTTP_11
         && head.method == Method::GET
         && is_websocket(&head.headers)
         && head
@@ -126,7 +129,7 @@ pub fn asked(
     if !asked {
         return Ok((None, Some(body)));
     }
-    if !http_body::Body::is_end_stream(&body) || head.headers.contains_key(header::CONTENT_LENGTH) {
+    if !http_body::Body::is_end_stream(&body) || seen.has(Seen::CONTENT_LENGTH) {
         return Err(BODY);
     }
     let client = head.extensions.remove::<OnUpgrade>();

@@ -90,6 +90,12 @@ impl Resolver {
         &self.directory
     }
 
+    /// Whether [`Self::resolve`] gives the same answer as long as this lives.
+    #[must_use]
+    pub fn is_constant(&self) -> bool {
+        self.directory.is_constant()
+    }
+
     /// What `host` is, as far as that can be said at once.
     #[must_use]
     pub fn resolve(&self, host: &Host) -> Resolution {

@@ -7,11 +7,13 @@ use std::path::Path;
 use http::{Request, Uri, Version};
 use portico::config::Config;
 use portico::host::{Authority, Host};
-use portico::proxy::target::{self, Named};
+use portico::proxy::recent::Recent;
+use portico::proxy::seen::Seen;
+use portico::proxy::target;
 
 thread_local! {
     /// As if all came on one connection: what one input named must not decide about another.
-    static LAST: Named = Named::default();
+    static LAST: Recent = Recent::default();
 }
 
 /// An outcome from what describes it.
@@ -129,7 +131,9 @@ pub(crate) fn target(bytes: &[u8]) -> u64 {
     };
     let head = request.into_parts().0;
     for https in [true, false] {
-        let Ok(target) = LAST.with(|last| target::parse(&head, https, last)) else {
+        let Ok(target) =
+            LAST.with(|last| target::parse(&head, Seen::of(&head.headers), https, last))
+        else {
             continue;
         };
         // `https://a.x?b` has an empty path, which is sent as `/` (RFC 9112 section 3.2.1).
@@ -154,7 +158,7 @@ pub(crate) fn target(bytes: &[u8]) -> u64 {
         assert!(!["CONNECT", "TRACE", "TRACK"].contains(&head.method.as_str()));
     }
     let label = LAST
-        .with(|last| target::parse(&head, true, last))
+        .with(|last| target::parse(&head, Seen::of(&head.headers), true, last))
         .map(|target| target.server_wide)
         .map_err(|error| error.label());
     outcome((label, version == Version::HTTP_2))

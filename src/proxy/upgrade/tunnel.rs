@@ -117,7 +117,7 @@ impl Open {
         app: impl AsyncRead + AsyncWrite + Unpin,
         mut silent: impl FnMut(&mut Context<'_>, bool) -> Poll<()>,
     ) {
-        let received = Rc::clone(&self.exchange.bytes_in);
+        let received = Rc::clone(self.exchange.bytes_in());
         let sent = Rc::clone(&self.sent);
         let mut client = Counted::new(client, &received);
         let mut app = Counted::new(app, &sent);

@@ -91,6 +91,10 @@ pub trait Directory: Debug + Send + Sync {
             known => known,
         }))
     }
+    /// Whether an answer holds as long as the directory lives: there is nothing that could change it.
+    fn is_constant(&self) -> bool {
+        false
+    }
     /// Hands each host of a row that no wildcard of a base domain covers to `visit`: elsewhere, or more than one label below.
     /// Directories that do not hold all their rows hand out none.
     fn custom_hosts(&self, _visit: &mut dyn FnMut(&Host)) {}

@@ -116,6 +116,10 @@ impl Directory for Pattern {
         Some(Arc::new(tenant))
     }
 
+    fn is_constant(&self) -> bool {
+        true
+    }
+
     fn len(&self) -> Option<usize> {
         None
     }
