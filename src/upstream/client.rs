@@ -518,14 +518,14 @@ fn keep_copy<B: Body>(request: &Request<B>, http2: bool) -> Option<Copy> {
 }
 
 fn lines(headers: &HeaderMap) -> Vec<u8> {
-    let parts = || {
-        let lines = headers.iter();
-        lines.flat_map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()])
-    };
-    let mut out = Vec::with_capacity(parts().map(|part| part.len() + 1).sum());
-    for part in parts() {
-        out.extend_from_slice(part);
-        out.push(b'\n');
+    /// Room for most heads.
+    const ROOM: usize = 1024;
+    let mut out = Vec::with_capacity(ROOM);
+    for (name, value) in headers {
+        for part in [name.as_str().as_bytes(), value.as_bytes()] {
+            out.extend_from_slice(part);
+            out.push(b'\n');
+        }
     }
     out
 }
