@@ -15,6 +15,7 @@ use time::macros::format_description;
 use tokio::sync::Notify;
 
 use super::body::RequestBody;
+use super::hosts::Hosts;
 use super::identity::Tokens;
 use crate::cert::live::Live;
 use crate::clock::{UnixMillis, UnixTime};
@@ -87,6 +88,8 @@ pub struct View {
     pub naming: Rc<Naming>,
     /// Proofs of tenants that may be sent again.
     pub tokens: Tokens,
+    /// What is known of hosts.
+    pub hosts: Hosts,
 }
 
 impl Context {
@@ -189,10 +192,10 @@ impl Context {
         date.1.clone()
     }
 
-    /// A new request id.
+    /// A new request id, of a request that came at `now`.
     #[must_use]
-    pub fn request_id(&self) -> RequestId {
-        self.ids.next()
+    pub fn request_id(&self, now: UnixMillis) -> RequestId {
+        self.ids.next(now)
     }
 
     /// Whether the worker takes no new work.
@@ -242,6 +245,7 @@ impl View {
             snapshot,
             groups,
             tokens: Tokens::default(),
+            hosts: Hosts::default(),
         }
     }
 
@@ -304,7 +308,7 @@ struct RequestIds {
 }
 
 impl RequestIds {
-    fn next(&self) -> RequestId {
+    fn next(&self, now: UnixMillis) -> RequestId {
         let count = self.count.get().wrapping_add(1);
         self.count.set(count);
         // splitmix64 of the worker's seed and count: neighbours look nothing alike, and none repeats in a worker.
@@ -314,7 +318,7 @@ impl RequestIds {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^= mixed >> 31;
-        RequestId::new((u128::from(UnixMillis::now().0) << 64) | u128::from(mixed))
+        RequestId::new((u128::from(now.0) << 64) | u128::from(mixed))
     }
 }
 

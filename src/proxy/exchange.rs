@@ -14,7 +14,6 @@ use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method, Version, header, request};
 
 use super::context::{Context, OpenConn, RequestId};
-use super::recent::Recent;
 use super::seen::Seen;
 use super::tap::Notes;
 use crate::clock::UnixMillis;
@@ -43,8 +42,6 @@ pub struct ClientConn {
     pub client: HeaderValue,
     /// What the tap of an HTTP/1.1 connection has to say.
     pub notes: Arc<Notes>,
-    /// What it asked for last.
-    pub recent: Recent,
     heads: Cell<u64>,
     /// Requests so far.
     pub requests: Cell<u32>,
@@ -72,7 +69,6 @@ impl ClientConn {
             activity,
             client,
             notes: Arc::default(),
-            recent: Recent::default(),
             heads: Cell::new(0),
             requests: Cell::new(0),
             tunnels: Cell::new(0),
@@ -129,6 +125,8 @@ pub struct Exchange {
     /// Bytes of the request's body read so far; most have none.
     bytes_in: OnceCell<Rc<Cell<u64>>>,
     started: Instant,
+    /// The same by the wall clock.
+    begun: UnixMillis,
 }
 
 impl Exchange {
@@ -141,9 +139,11 @@ impl Exchange {
         };
         conn.activity.exchange_began();
         conn.requests.set(conn.requests.get().saturating_add(1));
+        let begun = UnixMillis::now();
         Box::new(Self {
             chain: Vec::new(),
-            request_id: conn.context.request_id(),
+            request_id: conn.context.request_id(begun),
+            begun,
             host: None,
             tenant: None,
             running: None,
@@ -244,7 +244,7 @@ impl Drop for Exchange {
         if log.is_on() && wished {
             let tls = self.conn.tls.as_ref();
             log.write(&AccessRecord {
-                started: UnixMillis(UnixMillis::now().0.saturating_sub(duration_us / 1000)),
+                started: self.begun,
                 client: self.client(),
                 tenant: tenant.map(|tenant| tenant.id.as_str()),
                 host: self.host.as_ref().map(Host::as_str),

@@ -13,12 +13,11 @@ use super::client_address::X_FORWARDED_FOR;
 use super::context::RequestId;
 use super::cookies;
 use super::error::RequestError;
+use super::hosts::{Named, Values};
 use super::identity;
 use super::managed::{self, Class, Names};
-use super::recent::{Recent, Values};
 use super::seen::Seen;
 use crate::header_name::Extra;
-use crate::host::Authority;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Protocol;
 use crate::tenant::Tenant;
@@ -50,15 +49,13 @@ pub struct Facts<'a> {
     /// Whether it came over TLS.
     pub https: bool,
     /// The checked host.
-    pub authority: &'a Authority,
+    pub named: &'a Named,
     /// The port that the client used.
     pub port: u16,
     /// The tenant. Every request that goes to the app has one.
     pub tenant: Option<&'a Arc<Tenant>>,
     /// What its plan adds.
     pub planned: &'a [Extra],
-    /// What the connection asked for last.
-    pub recent: &'a Recent,
     /// The client of the connection.
     pub client: &'a HeaderValue,
     /// Behind a trusted proxy: the client of the request and the proxies, the nearest last. Otherwise empty.
@@ -106,7 +103,7 @@ pub fn to_upstream(headers: &mut HeaderMap, facts: &Facts<'_>) -> Result<(), Req
         host: facts.host_value(),
         tenant: snapshot.naming.told(tenant),
     };
-    let values = facts.recent.values(facts.authority, tenant, snapshot, make);
+    let values = facts.named.values(facts.https, tenant, make);
     headers.insert(header::HOST, values.host.clone());
     headers.insert(X_FORWARDED_HOST, values.host);
     headers.insert(X_FORWARDED_PORT, facts.port_value());
@@ -185,9 +182,10 @@ impl Facts<'_> {
     /// The host as the app gets it: normalised, with the port only where it is not the scheme's default. An app that
     /// compares `Origin` with `Host` needs the port exactly then.
     fn host_value(&self) -> HeaderValue {
-        let host = self.authority.host.as_str();
+        let authority = &self.named.authority;
+        let host = authority.host.as_str();
         let default = if self.https { 443 } else { 80 };
-        let value = match self.authority.port {
+        let value = match authority.port {
             Some(port) if port != default => HeaderValue::try_from(format!("{host}:{port}")),
             _ => HeaderValue::from_str(host),
         };

@@ -3,10 +3,13 @@
 //! Target, certificate, tenant, state: in this order, so that each answer tells no more than it must. It reads a request's
 //! head and changes nothing but what is known of the exchange.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::Method;
 
 use super::client_address;
+use super::context::View;
 use super::cookies;
 use super::error::RequestError;
 use super::exchange::Exchange;
@@ -15,7 +18,6 @@ use super::seen::Seen;
 use super::target::{self, Target};
 use super::upgrade;
 use crate::cert::answers::HTTP_PATH;
-use crate::snapshot::Snapshot;
 use crate::tenant::Resolution;
 use crate::tenant::states::{Asked, BYPASS_COOKIE, Verdict};
 
@@ -38,8 +40,9 @@ pub enum Route {
 pub async fn route(
     (head, seen): (&http::request::Parts, Seen),
     exchange: &mut Exchange,
-    snapshot: &Snapshot,
+    view: &View,
 ) -> Result<Route, RequestError> {
+    let snapshot = &*view.snapshot;
     let peer = exchange.conn.info.client;
     if snapshot.trusted_proxies.contains(peer) {
         exchange.chain = client_address::resolve(&head.headers, peer, &snapshot.trusted_proxies);
@@ -50,14 +53,14 @@ pub async fn route(
     }
     let https = exchange.conn.tls.is_some();
     upgrade::check_protocol(head)?;
-    let target = target::parse(head, seen, https, &exchange.conn.recent)?;
-    exchange.host = Some(target.authority.host.clone());
+    let target = target::parse(head, seen, https, &view.hosts)?;
+    exchange.host = Some(target.named.authority.host.clone());
     check_port(&target, exchange, https)?;
     if let Some(tls) = &exchange.conn.tls
-        && !(tls.served.covers(&target.authority.host)
+        && !(tls.served.covers(&target.named.authority.host)
             && snapshot
                 .tls
-                .covers(&target.authority.host, tls.policy.as_ref()))
+                .covers(&target.named.authority.host, tls.policy.as_ref()))
     {
         return Err(RequestError::Misdirected);
     }
@@ -68,7 +71,7 @@ pub async fn route(
         && let Some(answer) = exchange
             .conn
             .context
-            .validation(&target.authority.host, head.uri.path())
+            .validation(&target.named.authority.host, head.uri.path())
     {
         return Ok(Route::Validation(answer));
     }
@@ -76,9 +79,9 @@ pub async fn route(
     if exchange.conn.context.pressure.is_high() {
         return Err(RequestError::Overloaded);
     }
-    let host = &target.authority.host;
-    let tenant = match exchange.conn.recent.tenant(host, snapshot) {
-        Some(tenant) => tenant,
+    let host = &target.named.authority.host;
+    let tenant = match target.named.tenant() {
+        Some(tenant) => Arc::clone(tenant),
         None => {
             let resolution = match snapshot.resolver.resolve(host) {
                 Resolution::Ask => snapshot.resolver.ask(host).await,
@@ -94,7 +97,9 @@ pub async fn route(
                     return Err(RequestError::DirectoryDown);
                 }
             };
-            exchange.conn.recent.resolved(host, &tenant, snapshot);
+            if snapshot.resolver.is_constant() {
+                target.named.keep_tenant(&tenant);
+            }
             tenant
         }
     };
@@ -103,17 +108,18 @@ pub async fn route(
     if !https {
         // The plain listener answers nothing but the way to https, and that only for hosts that are somebody's.
         return Ok(Route::Redirect(location(
-            &target.authority.host,
+            &target.named.authority.host,
             exchange,
             head,
         )));
     }
+    view.hosts.remember(&target.named);
     let last = head.method == Method::OPTIONS && headers::max_forwards(&head.headers) == Some(0);
     if target.server_wide || last {
         return Ok(Route::ServerOptions);
     }
     let asked = Asked {
-        host: target.authority.host.as_str(),
+        host: target.named.authority.host.as_str(),
         path: head.uri.path(),
         client: exchange.client(),
         cookie: snapshot
@@ -141,7 +147,7 @@ pub fn refusal(verdict: Verdict) -> Option<RequestError> {
 /// A port in `Host` must be the one that the client came to; another would end up in the app's links.
 fn check_port(target: &Target, exchange: &Exchange, https: bool) -> Result<(), RequestError> {
     let default = if https { 443 } else { 80 };
-    match target.authority.port {
+    match target.named.authority.port {
         Some(port) if port != default && port != exchange.conn.info.public_port => Err(
             RequestError::BadTarget("the port in `Host` is not the one of this listener"),
         ),

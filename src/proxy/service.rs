@@ -83,7 +83,7 @@ async fn answer(
     if let Some(refusal) = refusal {
         return respond::error(&refusal.error(), exchange, &asked, &view.snapshot);
     }
-    let route = match route((head, seen), &mut exchange, &view.snapshot).await {
+    let route = match route((head, seen), &mut exchange, &view).await {
         Ok(Route::App(target)) => target,
         Ok(Route::Redirect(location)) => {
             return respond::redirect(&location, exchange, &view.snapshot);
@@ -188,11 +188,10 @@ fn prepare(
         seen,
         protocol: exchange.protocol(),
         https: conn.tls.is_some(),
-        authority: &target.authority,
+        named: &target.named,
         port: conn.info.public_port,
         tenant: exchange.tenant.as_ref(),
         planned: admitted.headers,
-        recent: &conn.recent,
         client: &conn.client,
         chain: &exchange.chain,
         request_id: exchange.request_id,

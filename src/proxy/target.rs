@@ -4,10 +4,12 @@
 //! target (design: "What hyper cannot tell us"). Whatever could be read in two ways is refused here, before anything
 //! else looks at the request.
 
+use std::rc::Rc;
+
 use http::{HeaderMap, Method, Version, header, request};
 
 use super::error::RequestError;
-use super::recent::Recent;
+use super::hosts::{Hosts, Named};
 use super::seen::Seen;
 use super::tap::{self, Refusal};
 use crate::host::{Authority, HostError};
@@ -20,16 +22,16 @@ pub(super) const MAX_METHOD: usize = 32;
 pub(super) const MAX_FIELDS: usize = 100;
 
 /// A checked target.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Target {
     /// The host that is asked for, with the port the client named.
-    pub authority: Authority,
+    pub named: Rc<Named>,
     /// `OPTIONS *`: a question about the server, not about a resource.
     pub server_wide: bool,
 }
 
 /// Checks method, target, host and framing of `head`, which has the headers `seen`. `https` says whether it came over TLS;
-/// `last` is the connection's.
+/// `hosts` are those that are known.
 ///
 /// # Errors
 /// [`RequestError`]; the request must not be forwarded.
@@ -37,7 +39,7 @@ pub fn parse(
     head: &request::Parts,
     seen: Seen,
     https: bool,
-    last: &Recent,
+    hosts: &Hosts,
 ) -> Result<Target, RequestError> {
     check_method(&head.method)?;
     check_framing(head, seen)?;
@@ -83,13 +85,13 @@ pub fn parse(
     if !server_wide && !uri.path().starts_with('/') {
         return Err(RequestError::BadTarget("the path does not begin with `/`"));
     }
-    let named = host_header(&head.headers, https, last)?;
+    let named = host_header(&head.headers, https, hosts)?;
     let asked = uri
         .authority()
-        .map(|authority| parse_authority(authority.as_str().as_bytes(), https, last))
+        .map(|authority| parse_authority(authority.as_str().as_bytes(), https, hosts))
         .transpose()?;
-    let authority = match (asked, named) {
-        (Some(asked), Some(named)) if !same(&asked, &named, https) => {
+    let named = match (asked, named) {
+        (Some(asked), Some(named)) if !same(&asked.authority, &named.authority, https) => {
             return Err(RequestError::Ambiguous(
                 "the target and `Host` name different hosts",
             ));
@@ -99,10 +101,7 @@ pub fn parse(
         (Some(_) | None, None) => return Err(RequestError::Ambiguous("the request names no host")),
         (None, Some(named)) => named,
     };
-    Ok(Target {
-        authority,
-        server_wide,
-    })
+    Ok(Target { named, server_wide })
 }
 
 fn check_method(method: &Method) -> Result<(), RequestError> {
@@ -167,8 +166,8 @@ fn check_expectation(headers: &HeaderMap) -> Result<(), RequestError> {
 fn host_header(
     headers: &HeaderMap,
     https: bool,
-    last: &Recent,
-) -> Result<Option<Authority>, RequestError> {
+    hosts: &Hosts,
+) -> Result<Option<Rc<Named>>, RequestError> {
     let mut lines = headers.get_all(header::HOST).iter();
     let Some(line) = lines.next() else {
         return Ok(None);
@@ -178,13 +177,13 @@ fn host_header(
             "the request has several `Host` lines",
         ));
     }
-    parse_authority(line.as_bytes(), https, last).map(Some)
+    parse_authority(line.as_bytes(), https, hosts).map(Some)
 }
 
 /// A name that is well formed but can be nobody's (an address, `_`) is an unknown tenant or a misdirected request, not
 /// a malformed one.
-fn parse_authority(bytes: &[u8], https: bool, last: &Recent) -> Result<Authority, RequestError> {
-    last.authority(bytes).map_err(|error| match error {
+fn parse_authority(bytes: &[u8], https: bool, hosts: &Hosts) -> Result<Rc<Named>, RequestError> {
+    hosts.named(bytes).map_err(|error| match error {
         HostError::Address if https => RequestError::Misdirected,
         HostError::Address | HostError::Underscore => RequestError::UnknownTenant,
         HostError::Empty
@@ -221,11 +220,12 @@ mod tests {
             request = request.header(*name, *value);
         }
         let head = request.body(()).unwrap().into_parts().0;
-        match parse(&head, Seen::of(&head.headers), true, &Recent::default()) {
+        match parse(&head, Seen::of(&head.headers), true, &Hosts::default()) {
             Ok(target) => format!(
                 "{}{}",
-                target.authority.host,
+                target.named.authority.host,
                 target
+                    .named
                     .authority
                     .port
                     .map_or(String::new(), |port| format!(":{port}"))

@@ -7,13 +7,13 @@ use std::path::Path;
 use http::{Request, Uri, Version};
 use portico::config::Config;
 use portico::host::{Authority, Host};
-use portico::proxy::recent::Recent;
+use portico::proxy::hosts::Hosts;
 use portico::proxy::seen::Seen;
 use portico::proxy::target;
 
 thread_local! {
-    /// As if all came on one connection: what one input named must not decide about another.
-    static LAST: Recent = Recent::default();
+    /// As if all came to one worker: what one input named must not decide about another.
+    static KNOWN: Hosts = Hosts::default();
 }
 
 /// An outcome from what describes it.
@@ -132,10 +132,11 @@ pub(crate) fn target(bytes: &[u8]) -> u64 {
     let head = request.into_parts().0;
     for https in [true, false] {
         let Ok(target) =
-            LAST.with(|last| target::parse(&head, Seen::of(&head.headers), https, last))
+            KNOWN.with(|hosts| target::parse(&head, Seen::of(&head.headers), https, hosts))
         else {
             continue;
         };
+        KNOWN.with(|hosts| hosts.remember(&target.named));
         // `https://a.x?b` has an empty path, which is sent as `/` (RFC 9112 section 3.2.1).
         let path = head.uri.path();
         assert!(path.is_ascii() && path.len() <= 8 << 10);
@@ -145,11 +146,11 @@ pub(crate) fn target(bytes: &[u8]) -> u64 {
         assert!(hosts == 1 || (hosts == 0 && version == Version::HTTP_2));
         for named in head.headers.get_all("host") {
             let named = Authority::from_bytes(named.as_bytes()).expect("checked");
-            assert_eq!(named.host, target.authority.host);
+            assert_eq!(named.host, target.named.authority.host);
         }
         if let Some(authority) = head.uri.authority() {
             let asked = Authority::from_bytes(authority.as_str().as_bytes()).expect("checked");
-            assert_eq!(asked.host, target.authority.host);
+            assert_eq!(asked.host, target.named.authority.host);
             assert_eq!(
                 head.uri.scheme_str(),
                 Some(if https { "https" } else { "http" })
@@ -157,8 +158,8 @@ pub(crate) fn target(bytes: &[u8]) -> u64 {
         }
         assert!(!["CONNECT", "TRACE", "TRACK"].contains(&head.method.as_str()));
     }
-    let label = LAST
-        .with(|last| target::parse(&head, Seen::of(&head.headers), true, last))
+    let label = KNOWN
+        .with(|hosts| target::parse(&head, Seen::of(&head.headers), true, hosts))
         .map(|target| target.server_wide)
         .map_err(|error| error.label());
     outcome((label, version == Version::HTTP_2))
