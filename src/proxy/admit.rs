@@ -36,13 +36,12 @@ pub struct Admitted<'v> {
 /// Looks at everything that limits the exchange's tenant. A place among its requests under way is the exchange's until its
 /// end.
 pub fn admit<'v>(exchange: &mut Exchange, view: &'v View) -> Result<Admitted<'v>, RequestError> {
-    let Some(tenant) = exchange.tenant.clone() else {
+    let Some(tenant) = &exchange.tenant else {
         return Err(RequestError::UnknownTenant);
     };
     let client = exchange.client();
-    let terms = view.snapshot.policy.terms(&tenant, client);
-    let conn = std::rc::Rc::clone(&exchange.conn);
-    let context = &conn.context;
+    let terms = view.snapshot.policy.terms(tenant, client);
+    let context = &exchange.conn.context;
     if terms.unknown_plan {
         context.metrics.unknown_plan();
     }
@@ -57,7 +56,7 @@ pub fn admit<'v>(exchange: &mut Exchange, view: &'v View) -> Result<Admitted<'v>
         let taken = context.book.take_address(whose, rate, started);
         taken.map_err(|wait| RequestError::AddressRate(limited(rate, wait)))?;
     }
-    let mut claim = None;
+    let (mut claim, mut running) = (None, None);
     if terms.rate.is_some() || terms.concurrency.is_some() || terms.share.is_some() {
         let account = context.book.account(&tenant.id);
         if let Some(rate) = terms.rate {
@@ -66,15 +65,16 @@ pub fn admit<'v>(exchange: &mut Exchange, view: &'v View) -> Result<Admitted<'v>
         }
         if let Some(most) = terms.concurrency {
             let place = account.running.take(most);
-            exchange.running = Some(place.ok_or(RequestError::TenantConcurrency)?);
+            running = Some(place.ok_or(RequestError::TenantConcurrency)?);
         }
         if let Some(percent) = terms.share {
             claim = group.claim(percent, &account.places, &account.waiting);
             if claim.is_none() {
-                view.snapshot.policy.refuse_share(&tenant, pool);
+                view.snapshot.policy.refuse_share(tenant, pool);
             }
         }
     }
+    exchange.running = running;
     Ok(Admitted {
         group,
         claim,

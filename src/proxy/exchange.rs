@@ -14,6 +14,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method, Version, header, request};
 
 use super::context::{Context, OpenConn, RequestId};
+use super::hosts::Named;
 use super::seen::Seen;
 use super::tap::Notes;
 use crate::clock::UnixMillis;
@@ -101,8 +102,8 @@ pub struct Exchange {
     pub chain: Vec<IpAddr>,
     /// The id that app and log know it by.
     pub request_id: RequestId,
-    /// The host, once known to be valid.
-    pub host: Option<Host>,
+    /// The host that is asked for, once known to be valid.
+    pub named: Option<Rc<Named>>,
     /// The tenant, once resolved.
     pub tenant: Option<Arc<Tenant>>,
     /// Its place among the tenant's requests under way, if those are limited.
@@ -144,7 +145,7 @@ impl Exchange {
             chain: Vec::new(),
             request_id: conn.context.request_id(begun),
             begun,
-            host: None,
+            named: None,
             tenant: None,
             running: None,
             status: 0,
@@ -187,6 +188,12 @@ impl Exchange {
             source: SocketAddr::new(client, port),
             destination: info.destination,
         }
+    }
+
+    /// The host that is asked for, if it is valid.
+    #[must_use]
+    pub fn host(&self) -> Option<&Host> {
+        self.named.as_deref().map(|named| &named.authority.host)
     }
 
     /// The request's method.
@@ -247,7 +254,7 @@ impl Drop for Exchange {
                 started: self.begun,
                 client: self.client(),
                 tenant: tenant.map(|tenant| tenant.id.as_str()),
-                host: self.host.as_ref().map(Host::as_str),
+                host: self.host().map(Host::as_str),
                 method: self.method.as_str(),
                 path: self
                     .path

@@ -150,14 +150,15 @@ fn takes_trailers(headers: &HeaderMap) -> bool {
 
 /// Turns the headers of an app's response, which has those `seen`, into what the client gets.
 pub fn to_client(headers: &mut HeaderMap, seen: Seen, snapshot: &Snapshot, https: bool) {
+    // RFC 9112 §6.3: beside a transfer coding a length has no meaning; hyper reads the coding and leaves the length. Before
+    // anything is taken away: a coding that `Connection` nominates has framed the answer all the same.
+    if seen.has(Seen::TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
     if seen.has(Seen::CONNECTION) {
         // What an app nominates wrongly harms nobody but itself, so it is not refused.
         let names = Names::of_answers(&snapshot.naming);
         drop(remove_nominated(headers, &names, false));
-    }
-    // RFC 9112 §6.3: beside a transfer coding a length has no meaning; hyper reads the coding and leaves the length.
-    if seen.has(Seen::TRANSFER_ENCODING) {
-        headers.remove(header::CONTENT_LENGTH);
     }
     managed::remove_where(headers, |name| {
         is_hop_by_hop(name)

@@ -3,7 +3,8 @@
 //! A host is asked for again and again, so what follows from it alone is made once: its checked form, whose it is where that
 //! cannot change, what the app is told. It belongs to a [`View`](super::context::View), and so to one worker and one
 //! generation: a reload forgets all of it. It is kept by worker rather than by connection, so that what all connections to
-//! a host need lies in the processor's cache. Only hosts of tenants are remembered, and not too many.
+//! a host need lies in the processor's cache. Only hosts of tenants are remembered, in one spelling, and not too many. Where
+//! every label is a tenant, clients can push hosts out: the next request for each then costs what it would cost without.
 
 use std::borrow::Borrow;
 use std::cell::{OnceCell, RefCell};
@@ -17,7 +18,8 @@ use http::HeaderValue;
 use crate::host::{Authority, HostError};
 use crate::tenant::Tenant;
 
-/// Most hosts that a worker remembers, about 2 MiB.
+/// Most hosts that a worker remembers, about 2 MiB. A row that has been replaced stays in memory until its host is asked for
+/// again, or pushed out.
 const MOST: usize = 4096;
 
 /// The hosts of a view.
@@ -94,10 +96,10 @@ impl Hosts {
         }))
     }
 
-    /// Remembers a host; one of a tenant, so that nobody can fill the memory with names.
+    /// Remembers a host of a tenant, if it is spelled as most clients do: a host has thousands of other spellings.
     pub fn remember(&self, named: &Rc<Named>) {
         let mut known = self.0.borrow_mut();
-        if known.contains(&*named.text) {
+        if known.contains(&*named.text) || !named.is_plain() {
             return;
         }
         if known.len() >= MOST {
@@ -108,6 +110,16 @@ impl Hosts {
 }
 
 impl Named {
+    /// Whether it is spelled in lower case, without a dot at the end and with no needless digit in the port.
+    fn is_plain(&self) -> bool {
+        let host = self.authority.host.as_str().as_bytes();
+        match (self.text.strip_prefix(host), self.authority.port) {
+            (Some(b""), None) => true,
+            (Some([b':', digits @ ..]), Some(port)) => *digits == *port.to_string().as_bytes(),
+            _ => false,
+        }
+    }
+
     /// Whose it is, if that has been [kept](Self::keep_tenant).
     #[must_use]
     pub fn tenant(&self) -> Option<&Arc<Tenant>> {
@@ -153,7 +165,17 @@ mod tests {
     fn what_is_remembered_changes_no_verdict() {
         let hosts = Hosts::default();
         let texts = [
-            "a.x", "A.x", "a.x:8443", "a..x", "a.x", "b.x.", "1.2.3.4", "b.x", "",
+            "a.x",
+            "A.x",
+            "a.x:8443",
+            "a.x:08443",
+            "a..x",
+            "a.x",
+            "b.x.",
+            "b.x.:443",
+            "1.2.3.4",
+            "b.x",
+            "",
         ];
         for text in texts.iter().chain(texts.iter().rev()) {
             let fresh = Authority::from_bytes(text.as_bytes());
@@ -165,7 +187,15 @@ mod tests {
                 assert_eq!(named.map(|named| named.authority.clone()), fresh, "{text}");
             }
         }
-        assert_eq!(hosts.0.borrow().len(), 5);
+        let mut kept: Vec<_> = hosts
+            .0
+            .borrow()
+            .iter()
+            .map(|known| known.0.text.clone())
+            .collect();
+        kept.sort();
+        let plain: [&[u8]; 3] = [b"a.x", b"a.x:8443", b"b.x"];
+        assert_eq!(kept, plain.map(Box::from));
     }
 
     #[test]

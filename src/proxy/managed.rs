@@ -165,11 +165,16 @@ mod tests {
             "x-tenant-id",
             "abp-tenant-id",
             "db_schema",
+            "http_db_schema",
+            "HTTP-Abp.Tenant_Id",
         ] {
             assert!(is_tenant(name.as_bytes(), &custom), "{name}");
         }
         for name in ["x-tenants", "x-request-id", "tenant", "content-type"] {
             assert!(!is_tenant(name.as_bytes(), &custom), "{name}");
+        }
+        for (header, name) in [("_org", ".org"), ("1org", "1ORG"), ("http_org", "Http.Org")] {
+            assert!(is_tenant(name.as_bytes(), &naming(header)), "{name}");
         }
     }
 

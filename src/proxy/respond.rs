@@ -49,7 +49,7 @@ pub fn error(
     let mut page = Page::new(
         status,
         error.label(),
-        exchange.host.as_ref().map(Host::as_str),
+        exchange.host().map(Host::as_str),
         exchange.request_id.as_str(),
     );
     if let RequestError::Ambiguous(text)
@@ -121,7 +121,7 @@ pub fn error(
 
 /// Keeps the cookies of an app's answer with their tenant, as far as that is wished.
 pub fn keep_cookies(headers: &mut HeaderMap, exchange: &Exchange, scope: CookieScope) {
-    let Some(host) = &exchange.host else { return };
+    let Some(host) = exchange.host() else { return };
     let wide = cookies::narrow(headers, host.as_str(), scope);
     if wide > 0
         && scope == CookieScope::Warn
@@ -228,7 +228,7 @@ fn own(
 
 /// What clients cause is worth a line only to somebody who looks for it; what apps cause is for the operator.
 fn note(error: &RequestError, exchange: &Exchange) {
-    let host = exchange.host.as_ref().map(Host::as_str);
+    let host = exchange.host().map(Host::as_str);
     let request_id = exchange.request_id.as_str();
     match error.fault() {
         Fault::Client => tracing::debug!(reason = error.label(), host, request_id, "{error}"),

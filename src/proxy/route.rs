@@ -3,6 +3,7 @@
 //! Target, certificate, tenant, state: in this order, so that each answer tells no more than it must. It reads a request's
 //! head and changes nothing but what is known of the exchange.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -54,7 +55,7 @@ pub async fn route(
     let https = exchange.conn.tls.is_some();
     upgrade::check_protocol(head)?;
     let target = target::parse(head, seen, https, &view.hosts)?;
-    exchange.host = Some(target.named.authority.host.clone());
+    exchange.named = Some(Rc::clone(&target.named));
     check_port(&target, exchange, https)?;
     if let Some(tls) = &exchange.conn.tls
         && !(tls.served.covers(&target.named.authority.host)

@@ -33,7 +33,7 @@ use crate::upstream::{AnswerBody, Lease, SendError, Sent};
 #[derive(Debug)]
 pub struct Received {
     head: request::Parts,
-    /// The headers of `head` that steer it.
+    /// Which headers `head` has.
     seen: Seen,
     body: Inbound,
 }
@@ -55,9 +55,8 @@ pub async fn handle(conn: Rc<ClientConn>, request: Box<Received>) -> Response<Re
     }
     let number = conn.next_head();
     let refusal = conn.notes.refusal(number);
-    let notes = Arc::clone(&conn.notes);
-    let mut response = answer(conn, request, refusal).await;
-    if notes.waits(number) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    let mut response = answer(Rc::clone(&conn), request, refusal).await;
+    if conn.notes.waits(number) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         // What the client has sent since may be meant for the tunnel that it did not get.
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);

@@ -33,8 +33,8 @@ pub struct Answer<B> {
 /// The body of an answer.
 #[derive(Debug)]
 pub struct AnswerBody {
-    /// What came before the head was handed on.
-    first: Option<Frame<Bytes>>,
+    /// What came before the head was handed on. Boxed: it is rare, and an answer is handed on a few times.
+    first: Option<Box<Frame<Bytes>>>,
     rest: Incoming,
 }
 
@@ -52,7 +52,7 @@ impl AnswerBody {
         let has_length = rest.size_hint().exact().is_some_and(|length| length > 0);
         let first = if has_length {
             let frame = deadline.limit(LONGEST, rest.frame()).await;
-            frame.flatten().transpose()?
+            frame.flatten().transpose()?.map(Box::new)
         } else {
             None
         };
@@ -69,7 +69,7 @@ impl Body for AnswerBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
         match self.first.take() {
-            Some(first) => Poll::Ready(Some(Ok(first))),
+            Some(first) => Poll::Ready(Some(Ok(*first))),
             None => Pin::new(&mut self.rest).poll_frame(cx),
         }
     }
@@ -80,7 +80,7 @@ impl Body for AnswerBody {
 
     fn size_hint(&self) -> SizeHint {
         let mut hint = self.rest.size_hint();
-        let held = self.first.as_ref().and_then(Frame::data_ref);
+        let held = self.first.as_deref().and_then(Frame::data_ref);
         let held = held.map_or(0, |data| data.len() as u64);
         match hint.exact() {
             Some(rest) => hint.set_exact(rest.saturating_add(held)),

@@ -296,7 +296,7 @@ where
         let again = failed
             .unsent
             .take()
-            .or_else(|| copy.map(|copy| Box::new(copy.into_request())));
+            .or_else(|| copy.and_then(Copy::into_request).map(Box::new));
         if let Some(request) = again.filter(|_| allowed) {
             sent.retries += 1;
             return Ok(request);
@@ -485,7 +485,8 @@ struct Copy {
 }
 
 impl Copy {
-    fn into_request<B: Default>(self) -> Request<B> {
+    /// The request again, or none rather than one that lacks a header.
+    fn into_request<B: Default>(self) -> Option<Request<B>> {
         let mut request = Request::new(B::default());
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
@@ -493,14 +494,10 @@ impl Copy {
         let headers = request.headers_mut();
         let mut parts = self.lines.split(|&byte| byte == b'\n');
         while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
-            // Both were names and values before.
-            if let (Ok(name), Ok(value)) =
-                (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
-            {
-                headers.append(name, value);
-            }
+            let name = HeaderName::from_bytes(name).ok()?;
+            headers.append(name, HeaderValue::from_bytes(value).ok()?);
         }
-        request
+        Some(request)
     }
 }
 
@@ -554,7 +551,7 @@ mod tests {
         let any = HeaderValue::from_bytes(&bytes).unwrap();
         request.headers_mut().insert("x-any", any);
         let copy = keep_copy(&request, false).unwrap();
-        let again: Request<Empty<Bytes>> = copy.into_request();
+        let again: Request<Empty<Bytes>> = copy.into_request().unwrap();
         assert_eq!(again.headers(), request.headers());
         assert_eq!(again.method(), request.method());
         assert_eq!(again.uri(), request.uri());

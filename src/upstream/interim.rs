@@ -42,9 +42,9 @@ impl Interim {
     }
 }
 
-/// A stream to an app whose interim answers are counted.
+/// A stream from an app, of which the interim answers are counted.
 #[derive(Debug)]
-pub struct Counted<S> {
+pub struct Watched<S> {
     stream: S,
     interim: Arc<Interim>,
     at: At,
@@ -102,7 +102,7 @@ impl At {
     }
 }
 
-impl<S> Counted<S> {
+impl<S> Watched<S> {
     /// Counts in `interim` what comes on `stream`.
     #[must_use]
     pub fn new(stream: S, interim: Arc<Interim>) -> Self {
@@ -114,7 +114,7 @@ impl<S> Counted<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -138,7 +138,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -170,6 +170,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use http::Request;
+    use http_body_util::{BodyExt as _, Empty};
+    use hyper::client::conn::http1;
+    use hyper_util::rt::TokioIo;
+    use proptest::prelude::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
 
     #[test]
@@ -198,13 +206,80 @@ mod tests {
         }
     }
 
+    /// An answer with interim heads before it, in pieces: all that the parser takes in one way or another.
+    fn answer() -> impl Strategy<Value = (Vec<u8>, usize)> {
+        let end = prop_oneof![Just("\r\n"), Just("\n")];
+        let field = prop_oneof![
+            Just("Link: </a>"),
+            Just("X: HTTP/1.1 100"),
+            Just("Content-Length: 9"),
+            Just("Y:"),
+        ];
+        let head = (
+            prop_oneof![Just(""), Just("\r\n"), Just("\n\n")],
+            prop_oneof![Just("1.1"), Just("1.0")],
+            prop_oneof![Just("100"), Just("102"), Just("103"), Just("199")],
+            prop_oneof![Just(""), Just(" "), Just(" Early Hints")],
+            prop::collection::vec((field, end.clone()), 0..4),
+            end,
+        );
+        let heads = prop::collection::vec(head, 0..20);
+        (heads, 1_usize..40).prop_map(|(heads, piece)| {
+            let mut text = String::new();
+            for (before, version, code, reason, fields, end) in heads {
+                text.push_str(&format!("{before}HTTP/{version} {code}{reason}{end}"));
+                for (field, end) in fields {
+                    text.push_str(&format!("{field}{end}"));
+                }
+                text.push_str(end);
+            }
+            text.push_str("HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\nHTTP/1.1 100\n");
+            (text.into_bytes(), piece)
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn as_many_are_counted_as_hyper_takes((text, piece) in answer()) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let (counted, taken) = runtime.block_on(async move {
+                let (mut app, edge) = tokio::io::duplex(1 << 16);
+                let interim = Arc::new(Interim::default());
+                let edge = TokioIo::new(Watched::new(edge, Arc::clone(&interim)));
+                let (mut sender, connection) = http1::handshake(edge).await.unwrap();
+                let driver = tokio::spawn(connection);
+                let taken = Arc::new(AtomicU32::new(0));
+                let mut request = Request::new(Empty::<Bytes>::new());
+                let count = Arc::clone(&taken);
+                hyper::ext::on_informational(&mut request, move |_| {
+                    count.fetch_add(1, Relaxed);
+                });
+                interim.watch();
+                let writer = tokio::spawn(async move {
+                    for part in text.chunks(piece) {
+                        app.write_all(part).await.unwrap();
+                        tokio::task::yield_now().await;
+                    }
+                    app
+                });
+                let answer = sender.send_request(request).await.unwrap();
+                assert_eq!(answer.into_body().collect().await.unwrap().to_bytes().len(), 13);
+                drop(writer.await.unwrap());
+                drop(sender);
+                driver.await.unwrap().unwrap();
+                (interim.count.load(Relaxed), taken.load(Relaxed))
+            });
+            prop_assert_eq!(counted, taken);
+        }
+    }
+
     #[tokio::test]
     async fn each_request_begins_anew() {
-        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
         let (mut app, edge) = tokio::io::duplex(1 << 16);
         let interim = Arc::new(Interim::default());
-        let mut edge = Counted::new(edge, Arc::clone(&interim));
+        let mut edge = Watched::new(edge, Arc::clone(&interim));
         let early = "HTTP/1.1 103 \r\n\r\n";
         for (sent, too_many) in [(16, false), (17, true), (3, false)] {
             interim.watch();

@@ -164,7 +164,9 @@ where
                 }
                 single.interim.watch();
                 let answer = single.sender.try_send_request(*request).await;
-                if single.interim.is_too_many() {
+                // One that was not sent has no answers, whatever the app said unasked.
+                let unsent = matches!(&answer, Err(failed) if failed.message().is_some());
+                if !unsent && single.interim.is_too_many() {
                     return Err(Failed {
                         unsent: None,
                         cause: Cause::TooManyInterim,

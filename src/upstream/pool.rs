@@ -29,7 +29,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::Notify;
 
 use super::connect::{ConnectError, Connected, How, Stream, connect};
-use super::interim::{Counted, Interim};
+use super::interim::{Interim, Watched};
 use super::lease::{Lease, Reuse, Single, Slot};
 use super::queue::Queue;
 use super::server::{Count, Server};
@@ -368,7 +368,7 @@ where
         reuse: Reuse,
     ) -> Result<Lease<B>, ConnectError> {
         let interim = Arc::new(Interim::default());
-        let stream = Counted::new(stream, Arc::clone(&interim));
+        let stream = Watched::new(stream, Arc::clone(&interim));
         let handshake = http1::Builder::new()
             .max_header_size(MAX_HEAD)
             .max_buf_size(MAX_BUFFER)

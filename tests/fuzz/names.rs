@@ -134,9 +134,14 @@ pub(crate) fn target(bytes: &[u8]) -> u64 {
         let Ok(target) =
             KNOWN.with(|hosts| target::parse(&head, Seen::of(&head.headers), https, hosts))
         else {
+            let fresh = target::parse(&head, Seen::of(&head.headers), https, &Hosts::default());
+            assert!(fresh.is_err(), "what is known changes no verdict");
             continue;
         };
         KNOWN.with(|hosts| hosts.remember(&target.named));
+        let fresh = target::parse(&head, Seen::of(&head.headers), https, &Hosts::default());
+        let fresh = fresh.expect("what is known changes no verdict");
+        assert_eq!(fresh.named.authority, target.named.authority);
         // `https://a.x?b` has an empty path, which is sent as `/` (RFC 9112 section 3.2.1).
         let path = head.uri.path();
         assert!(path.is_ascii() && path.len() <= 8 << 10);

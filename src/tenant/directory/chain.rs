@@ -119,6 +119,7 @@ impl Directory for Chain {
 
 #[cfg(test)]
 mod tests {
+    use super::super::pattern::Pattern;
     use super::*;
     use crate::tenant::id::{State, TenantId};
 
@@ -176,5 +177,9 @@ mod tests {
             assert_eq!(chain.len(), Some(2));
         }
         assert_eq!(Chain::new(Vec::new()).by_host(&host), Nobody);
+        // A row that comes later has the say over a pattern that answers for ever.
+        let pattern: Arc<dyn Directory> = Arc::new(Pattern::new(&[]));
+        assert!(pattern.is_constant());
+        assert!(!Chain::new(vec![says(&Nobody, &Nobody), pattern]).is_constant());
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::super::attributes::Attributes;
 use super::super::id::{Name, State, Tenant, TenantId};
 use super::{Answer, Directory};
 use crate::config::SchemaTemplate;
@@ -70,6 +71,8 @@ const DEFAULT_RESERVED: &[&str] = &[
 pub struct Pattern {
     reserved: HashSet<String, foldhash::fast::RandomState>,
     schema: Option<SchemaTemplate>,
+    /// What is said of every tenant: nothing.
+    attributes: Arc<Attributes>,
 }
 
 impl Pattern {
@@ -89,6 +92,7 @@ impl Pattern {
         Self {
             reserved: set,
             schema: None,
+            attributes: Arc::default(),
         }
     }
 
@@ -113,6 +117,7 @@ impl Directory for Pattern {
         // A name that is too long for a schema is none, and a tenant without one is not told as another.
         let schema = self.schema.as_ref().map(|schema| schema.fill(label));
         tenant.schema = schema.and_then(|schema| Name::new(&schema));
+        tenant.attributes = Arc::clone(&self.attributes);
         Some(Arc::new(tenant))
     }
 

@@ -285,3 +285,17 @@ async fn m08_names_that_the_app_nominates_end_at_the_edge() {
         }
     }
 }
+
+#[tokio::test]
+async fn m08_a_coding_that_the_app_nominates_frames_its_answer_all_the_same() {
+    let origin = RawOrigin::answering(
+        "HTTP/1.1 200 OK\r\nConnection: transfer-encoding\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n\
+         5\r\nhello\r\n0\r\n\r\n",
+    );
+    let site = Site::before(&[&origin.address()]).start();
+    for protocol in Protocol::BOTH {
+        let answer = site.edge.get(protocol, "acme.example.test", "/").await;
+        assert_eq!(answer.text(), "hello", "{protocol:?}");
+        assert_eq!(answer.header("content-length"), None, "{protocol:?}");
+    }
+}

@@ -38,6 +38,48 @@ async fn ask(site: &Site, protocol: Protocol, host: &str) -> (u16, String) {
     (answer.status.as_u16(), reason.to_owned())
 }
 
+/// What a worker remembers of a host is forgotten by a reload, on connections that stay open too.
+#[tokio::test]
+async fn a_reload_changes_whose_a_remembered_host_is() {
+    let origin = Origin::hello();
+    let mut site = Site::before(&[origin.address()])
+        .set("tenants", "reserved = [\"@default\"]")
+        .set("tenants", "value = \"id\"")
+        .start();
+    let hosts = ["acme.example.test", "globex.example.test"];
+    let told = |origin: &Origin| {
+        let requests = origin.requests();
+        requests.last().unwrap().one("x-tenant").to_owned()
+    };
+    let mut connections = Vec::new();
+    for protocol in Protocol::BOTH {
+        let mut connection = site.edge.connect(protocol, hosts[0]).await;
+        for host in hosts.repeat(2) {
+            let answer = connection.request("GET", "/").host(host).send().await;
+            assert_eq!(answer.status, 200);
+            assert_eq!(format!("{}.example.test", told(&origin)), host);
+        }
+        connections.push(connection);
+    }
+    site.portico.rewrite_config(|text| {
+        text.replace("\"@default\"", "\"@default\", \"globex\"")
+            .replace(
+                "value = \"id\"",
+                "value = \"schema\"\nschema = \"t_{slug}\"",
+            )
+    });
+    site.portico.reload();
+    for mut connection in connections {
+        for _ in 0..2 {
+            let answer = connection.request("GET", "/").host(hosts[0]).send().await;
+            assert_eq!(answer.status, 200);
+            assert_eq!(told(&origin), "t_acme");
+            let answer = connection.request("GET", "/").host(hosts[1]).send().await;
+            assert_eq!(answer.status, 404, "a reserved name is nobody's");
+        }
+    }
+}
+
 #[tokio::test]
 async fn host_case_dot_port_normalised() {
     let origin = Origin::hello();
