@@ -15,10 +15,12 @@ use super::cookies;
 use super::error::RequestError;
 use super::exchange::Exchange;
 use super::headers;
+use super::hosts::Named;
 use super::seen::Seen;
 use super::target::{self, Target};
 use super::upgrade;
 use crate::cert::answers::HTTP_PATH;
+use crate::snapshot::Snapshot;
 use crate::tenant::Resolution;
 use crate::tenant::states::{Asked, BYPASS_COOKIE, Verdict};
 
@@ -80,29 +82,11 @@ pub async fn route(
     if exchange.conn.context.pressure.is_high() {
         return Err(RequestError::Overloaded);
     }
-    let host = &target.named.authority.host;
-    let tenant = match target.named.tenant() {
-        Some(tenant) => Arc::clone(tenant),
-        None => {
-            let resolution = match snapshot.resolver.resolve(host) {
-                Resolution::Ask => snapshot.resolver.ask(host).await,
-                known => known,
-            };
-            let tenant = match resolution {
-                Resolution::Tenant(tenant) => tenant,
-                Resolution::Redirect(host) => {
-                    return Ok(Route::Redirect(location(&host, exchange, head)));
-                }
-                Resolution::Unknown => return Err(RequestError::UnknownTenant),
-                Resolution::Ask | Resolution::Unavailable => {
-                    return Err(RequestError::DirectoryDown);
-                }
-            };
-            if snapshot.resolver.is_constant() {
-                target.named.keep_tenant(&tenant);
-            }
-            tenant
-        }
+    let tenant = match resolve(&target.named, snapshot).await {
+        Resolution::Tenant(tenant) => tenant,
+        Resolution::Redirect(host) => return Ok(Route::Redirect(location(&host, exchange, head))),
+        Resolution::Unknown => return Err(RequestError::UnknownTenant),
+        Resolution::Ask | Resolution::Unavailable => return Err(RequestError::DirectoryDown),
     };
     let state = tenant.state;
     exchange.tenant = Some(tenant);
@@ -130,6 +114,24 @@ pub async fn route(
             .flatten(),
     };
     refusal(snapshot.states.judge(state, &asked)).map_or(Ok(Route::App(target)), Err)
+}
+
+/// Whose the host is.
+async fn resolve(named: &Named, snapshot: &Snapshot) -> Resolution {
+    if let Some(tenant) = named.tenant() {
+        return Resolution::Tenant(Arc::clone(tenant));
+    }
+    let host = &named.authority.host;
+    let resolution = match snapshot.resolver.resolve(host) {
+        Resolution::Ask => snapshot.resolver.ask(host).await,
+        known => known,
+    };
+    if let Resolution::Tenant(tenant) = &resolution
+        && snapshot.resolver.is_constant()
+    {
+        named.keep_tenant(tenant);
+    }
+    resolution
 }
 
 /// How the edge answers by itself; `None` if the request goes to the app.

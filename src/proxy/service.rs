@@ -181,7 +181,6 @@ fn prepare(
     if has_length {
         check_length(&head.headers, empty, admitted.body_size)?;
     }
-    let chunked = !empty && !has_length;
     let facts = Facts {
         snapshot,
         seen,
@@ -202,26 +201,8 @@ fn prepare(
         let left = HeaderValue::from(left.saturating_sub(1));
         head.headers.insert(header::MAX_FORWARDS, left);
     }
-    // One spelling of the length, whatever the client's was (`0005`, twice the same): the one that frames the body.
-    match incoming_size {
-        Some(size) if !empty && !chunked => {
-            head.headers
-                .insert(header::CONTENT_LENGTH, HeaderValue::from(size));
-        }
-        // Nothing above takes it away: `Connection` may not nominate it.
-        _ if empty && has_length => {
-            head.headers
-                .insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
-        _ => {}
-    }
-    if chunked {
-        // Without it hyper sends a GET of unknown length without its body (linkerd2#3310 is that bug).
-        head.headers.insert(
-            header::TRANSFER_ENCODING,
-            HeaderValue::from_static("chunked"),
-        );
-    }
+    // Nothing above takes the length away: `Connection` may not nominate it.
+    frame(&mut head.headers, empty, has_length, incoming_size);
     if let Some(client) = &client {
         head.headers.remove(header::TE);
         client.ask(&mut head.headers);
@@ -314,6 +295,24 @@ fn upstream_cost(sent: Sent) -> UpstreamCost {
         retries: sent.retries,
         budget_spent: sent.budget_spent,
         queued: sent.queued,
+    }
+}
+
+/// Says how long the body is that goes to the app.
+fn frame(headers: &mut HeaderMap, empty: bool, has_length: bool, size: Option<u64>) {
+    // One spelling of a length, whatever the client's was (`0005`, twice the same): the one that frames the body.
+    let length = match (has_length, size) {
+        (true, _) if empty => Some(0),
+        (true, size) => size,
+        (false, _) => None,
+    };
+    if let Some(length) = length {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    if !empty && !has_length {
+        // Without it hyper sends a GET of unknown length without its body (linkerd2#3310 is that bug).
+        let chunked = HeaderValue::from_static("chunked");
+        headers.insert(header::TRANSFER_ENCODING, chunked);
     }
 }
 

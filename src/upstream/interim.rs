@@ -249,7 +249,6 @@ mod tests {
                 let interim = Arc::new(Interim::default());
                 let edge = TokioIo::new(Watched::new(edge, Arc::clone(&interim)));
                 let (mut sender, connection) = http1::handshake(edge).await.unwrap();
-                let driver = tokio::spawn(connection);
                 let taken = Arc::new(AtomicU32::new(0));
                 let mut request = Request::new(Empty::<Bytes>::new());
                 let count = Arc::clone(&taken);
@@ -257,18 +256,19 @@ mod tests {
                     count.fetch_add(1, Relaxed);
                 });
                 interim.watch();
-                let writer = tokio::spawn(async move {
+                let write = async {
                     for part in text.chunks(piece) {
                         app.write_all(part).await.unwrap();
                         tokio::task::yield_now().await;
                     }
-                    app
-                });
-                let answer = sender.send_request(request).await.unwrap();
-                assert_eq!(answer.into_body().collect().await.unwrap().to_bytes().len(), 13);
-                drop(writer.await.unwrap());
-                drop(sender);
-                driver.await.unwrap().unwrap();
+                };
+                let ask = async move {
+                    let answer = sender.send_request(request).await.unwrap();
+                    answer.into_body().collect().await.unwrap().to_bytes()
+                };
+                let ((), body, end) = tokio::join!(write, ask, connection);
+                assert_eq!(body.len(), 13);
+                end.unwrap();
                 (interim.count.load(Relaxed), taken.load(Relaxed))
             });
             prop_assert_eq!(counted, taken);
