@@ -28,7 +28,6 @@ use super::exchange::ClientConn;
 use crate::net::conn::Expired;
 use crate::net::cork::Cork;
 use crate::net::deadline::Deadline;
-use crate::net::local;
 
 /// Most of an upload that one stream may send before the app has taken it, in bytes.
 const STREAM_WINDOW: u32 = 256 << 10;
@@ -168,13 +167,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Serving<T> {
         loop {
             match pin!(self.http.accept()).poll(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
-                    drop(local::spawn(stream::run(
-                        Rc::clone(&self.conn),
+                    stream::start(
+                        &self.conn,
                         request,
                         respond,
-                        Rc::clone(&self.meter),
+                        &self.meter,
                         self.stream_limits,
-                    )));
+                    );
                 }
                 Poll::Ready(Some(Err(error))) => {
                     tracing::debug!(%error, "connection ended");

@@ -257,6 +257,8 @@ mod tests {
                 });
                 interim.watch();
                 let write = async {
+                    // What comes before the request is sent ends the connection.
+                    assert_ne!(app.read(&mut [0; 512]).await.unwrap(), 0);
                     for part in text.chunks(piece) {
                         app.write_all(part).await.unwrap();
                         tokio::task::yield_now().await;

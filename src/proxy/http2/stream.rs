@@ -20,12 +20,14 @@ use http::{HeaderValue, Request, Response, header};
 use http_body::Body;
 
 use super::super::body::ResponseBody;
+use super::super::context::Context as WorkerContext;
 use super::super::exchange::ClientConn;
 use super::super::inbound::{Http2Body, Inbound};
 use super::super::service::{self, Received};
 use super::super::upgrade;
 use super::meter::Meter;
 use crate::net::deadline::{Deadline, Timers};
+use crate::net::local;
 
 /// Most of an answer that is handed over at once, in bytes: what a client must take within `limits.body_timeout`.
 const PIECE: usize = 16 << 10;
@@ -39,23 +41,37 @@ pub(super) struct Limits {
     pub(super) largest_head: usize,
 }
 
-/// Answers one request.
-pub(super) async fn run(
-    conn: Rc<ClientConn>,
+/// Answers one request, in a task of its own.
+pub(super) fn start(
+    conn: &Rc<ClientConn>,
     request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
-    meter: Rc<Meter>,
+    respond: SendResponse<Bytes>,
+    meter: &Rc<Meter>,
     limits: Limits,
 ) {
     let (mut head, stream) = request.into_parts();
     let body = Http2Body::new(stream, &head.headers, limits.largest_head);
     upgrade::mark_extended(&mut head);
-    let context = Rc::clone(&conn.context);
-    // Boxed: its state is large and not needed while the answer streams.
-    let mut answer = Box::pin(service::handle(
-        conn,
-        Received::new(head, Inbound::Http2(body)),
-    ));
+    let received = Received::new(head, Inbound::Http2(body));
+    // Boxed: its state is large and not needed while the answer streams. Made here rather than in the task: a task is moved
+    // to where it stays, with all that it was ever given.
+    let answer = Box::pin(service::handle(Rc::clone(conn), received));
+    let (context, meter) = (Rc::clone(&conn.context), Rc::clone(meter));
+    let longest_unread = limits.longest_unread;
+    drop(local::spawn(run(
+        answer,
+        respond,
+        (context, meter),
+        longest_unread,
+    )));
+}
+
+async fn run<A: Future<Output = Response<ResponseBody>>>(
+    mut answer: Pin<Box<A>>,
+    mut respond: SendResponse<Bytes>,
+    (context, meter): (Rc<WorkerContext>, Rc<Meter>),
+    longest_unread: Duration,
+) {
     let answered = poll_fn(|cx| match answer.as_mut().poll(cx) {
         Poll::Ready(answer) => Poll::Ready(Some(answer)),
         Poll::Pending => respond.poll_reset(cx).map(|_reset| None),
@@ -76,7 +92,7 @@ pub(super) async fn run(
         head.headers
             .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
-    let send = match respond.send_response(Response::from_parts(head, ()), end) {
+    let mut send = match respond.send_response(Response::from_parts(head, ()), end) {
         Ok(send) => send,
         Err(error) => {
             tracing::debug!(%error, "an answer could not be sent");
@@ -87,26 +103,27 @@ pub(super) async fn run(
         // Boxed: it is rare and large, and every stream would carry it.
         ResponseBody::Tunnel(Some(tunnel)) => Box::pin(tunnel.run(send)).await,
         _ if end => meter.answered(),
-        body => {
-            let unread = Unread {
+        mut body => {
+            let mut unread = Unread {
                 deadline: None,
                 timers: &context.timers,
                 meter: &meter,
-                longest: limits.longest_unread,
+                longest: longest_unread,
             };
-            pipe(body, send, unread).await;
+            // Lent, not given: what is given to a future is in it twice.
+            pipe(&mut body, &mut send, &mut unread).await;
         }
     }
 }
 
 /// Gives out the body of an answer.
-async fn pipe(mut body: ResponseBody, mut send: SendStream<Bytes>, mut unread: Unread<'_>) {
+async fn pipe(body: &mut ResponseBody, send: &mut SendStream<Bytes>, unread: &mut Unread<'_>) {
     let meter = unread.meter;
     loop {
         let next = poll_fn(|cx| {
             // A stream that cannot go on asks the app for nothing.
             if meter.poll_room(cx).is_ready()
-                && let Poll::Ready(next) = Pin::new(&mut body).poll_frame(cx)
+                && let Poll::Ready(next) = Pin::new(&mut *body).poll_frame(cx)
             {
                 return Poll::Ready(Some(next));
             }
@@ -135,7 +152,7 @@ async fn pipe(mut body: ResponseBody, mut send: SendStream<Bytes>, mut unread: U
         while !data.is_empty() {
             let mut piece = data.split_to(data.len().min(PIECE));
             while !piece.is_empty() {
-                let room = poll_fn(|cx| unread.poll_room(&mut send, piece.len(), cx));
+                let room = poll_fn(|cx| unread.poll_room(send, piece.len(), cx));
                 let Some(room) = room.await else {
                     return send.send_reset(Reason::CANCEL);
                 };
