@@ -7,7 +7,7 @@
 //! every label is a tenant, clients can push hosts out: the next request for each then costs what it would cost without.
 
 use std::borrow::Borrow;
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
@@ -33,6 +33,8 @@ pub struct Named {
     text: Box<[u8]>,
     /// What that means.
     pub authority: Authority,
+    /// Whether it is among those that are remembered, or was: a request need not look for it twice.
+    remembered: Cell<bool>,
     tenant: OnceCell<Arc<Tenant>>,
     told: RefCell<Option<Told>>,
 }
@@ -91,6 +93,7 @@ impl Hosts {
         Ok(Rc::new(Named {
             authority: Authority::from_bytes(text)?,
             text: text.into(),
+            remembered: Cell::new(false),
             tenant: OnceCell::new(),
             told: RefCell::new(None),
         }))
@@ -98,10 +101,11 @@ impl Hosts {
 
     /// Remembers a host of a tenant, if it is spelled as most clients do: a host has thousands of other spellings.
     pub fn remember(&self, named: &Rc<Named>) {
-        let mut known = self.0.borrow_mut();
-        if known.contains(&*named.text) || !named.is_plain() {
+        if named.remembered.get() || !named.is_plain() {
             return;
         }
+        named.remembered.set(true);
+        let mut known = self.0.borrow_mut();
         if known.len() >= MOST {
             known.clear();
         }
