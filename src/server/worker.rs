@@ -3,7 +3,7 @@
 //! A connection lives and dies here. Nothing that a worker does for a request takes a lock that another may hold.
 
 use std::io;
-use std::net::TcpListener as StdListener;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -125,6 +125,10 @@ async fn serve(shared: Shared, own: Own) {
                     context: Rc::clone(&context),
                     shared: shared.clone(),
                     door,
+                    local: listener
+                        .local_addr()
+                        .ok()
+                        .filter(|at| !at.ip().is_unspecified()),
                 };
                 listeners.push(local::spawn(listen(listener, take)));
             }
@@ -167,11 +171,13 @@ struct Take {
     context: Rc<Context>,
     shared: Shared,
     door: Door,
+    /// The address that its streams came to; none if the socket listens on all, so that each has to be asked.
+    local: Option<SocketAddr>,
 }
 
 impl Take {
-    fn take(&self, stream: TcpStream, peer: std::net::SocketAddr) {
-        let Ok(local) = stream.local_addr() else {
+    fn take(&self, stream: TcpStream, peer: SocketAddr) {
+        let Some(local) = self.local.or_else(|| stream.local_addr().ok()) else {
             return; // The client is gone already.
         };
         let info = ConnInfo::new(peer, local, self.door.public_port, self.door.https_port);

@@ -3,12 +3,14 @@
 //! The ClientHello is read first and chooses the settings ([`Policies`]), or ends the handshake with the alert that
 //! says why: rustls by itself would send `access_denied` for a name that it has no certificate for.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::server::Acceptor;
+use rustls::ProtocolVersion;
+use rustls::server::{Acceptor, ServerConnection};
 use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 use tokio_rustls::server::TlsStream;
@@ -27,6 +29,9 @@ const SEND_BUFFER: usize = 64 << 10;
 
 /// Longest wait for the end of TLS to be sent.
 const LONGEST_GOODBYE: Duration = Duration::from_secs(1);
+
+/// HTTP/2 over TLS (RFC 9113 §3.2).
+const HTTP2: &[u8] = b"h2";
 
 /// The alert `unrecognized_name`, fatal (RFC 6066 §3), as a record of its own: before the first message of the server
 /// alerts are not encrypted (RFC 8446 §5.1).
@@ -121,10 +126,10 @@ pub async fn accept(
     };
     let session = stream.get_ref().1;
     let version = match session.protocol_version() {
-        Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
         _ => "TLSv1.2",
     };
-    let http2 = session.alpn_protocol() == Some(b"h2");
+    let http2 = session.alpn_protocol() == Some(HTTP2);
     let info = TlsInfo {
         served: chosen.served,
         sni: chosen.sni,
@@ -143,7 +148,7 @@ async fn shake(
     gate: Gate<'_>,
 ) -> Result<(TlsStream<Socket>, Option<Chosen>), TlsError> {
     let hello = LazyConfigAcceptor::new(Acceptor::default(), socket);
-    let start = hello.await.map_err(TlsError::Failed)?;
+    let mut start = hello.await.map_err(TlsError::Failed)?;
     let mut choice = policies.choose(&start.client_hello(), live);
     if let Choice::Stored(host) = &choice {
         let loaded = match live.on_demand() {
@@ -172,17 +177,40 @@ async fn shake(
     };
     let turn = gate.turns.take(gate.client, gate.most).await;
     let turn = turn.map_err(|Busy| TlsError::Busy)?;
+    start.io.gather();
     // Here is nearly all of a handshake's computing; what comes after mostly waits for the client.
     let stream = start.into_stream_with(config, |session| {
         session.set_buffer_limit(Some(SEND_BUFFER));
     });
     turn.end().await;
-    let stream = stream.await.map_err(TlsError::Failed)?;
+    let mut stream = match stream.into_fallible().await {
+        Ok(stream) => stream,
+        Err((error, mut socket)) => {
+            // The alert that says why.
+            drop(poll_fn(|cx| socket.poll_release(cx)).await);
+            return Err(TlsError::Failed(error));
+        }
+    };
+    let (socket, session) = stream.get_mut();
+    socket.gather_no_more();
+    if !answers_soon(session) {
+        poll_fn(|cx| socket.poll_release(cx))
+            .await
+            .map_err(TlsError::Failed)?;
+    }
     let validated = stream.get_ref().1.alpn_protocol() == Some(ACME_TLS);
     if validated != chosen.is_none() {
         return Err(TlsError::NoCertificate(None));
     }
     Ok((stream, chosen))
+}
+
+/// Whether the last messages of a handshake need no packet of their own. In TLS 1.3 they are tickets, for which nobody
+/// waits (RFC 8446 §4.6.1), and mostly the request has come with the client's last message.
+fn answers_soon(session: &ServerConnection) -> bool {
+    let tickets = session.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+    // An HTTP/2 server speaks first (RFC 9113 §3.4).
+    tickets && (!session.wants_read() || session.alpn_protocol() == Some(HTTP2))
 }
 
 /// Ends a validation: no data belongs on it (RFC 8737 §3). Gives back the name that it was about.

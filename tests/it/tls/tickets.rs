@@ -1,8 +1,12 @@
 //! Resumption: who may, for how long, and that no early data is taken.
 
 use std::fmt;
-use std::io::Write;
+use std::future::poll_fn;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use rustls::client::{
@@ -10,14 +14,18 @@ use rustls::client::{
 };
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, HandshakeKind, NamedGroup, SupportedProtocolVersion, version};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustls::{
+    ClientConfig, ClientConnection, HandshakeKind, NamedGroup, SupportedProtocolVersion, version,
+};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::sync::Semaphore;
 
-use crate::support::origin::Origin;
+use crate::support::origin::{self, Origin};
 use crate::support::port;
 use crate::support::program;
 use crate::support::site::Site;
 use crate::support::tls::{self, Alpn};
+use crate::support::wait;
 
 /// Keeps the last ticket and offers it to whatever name: what an attacker would do.
 #[derive(Default)]
@@ -169,6 +177,77 @@ async fn the_key_of_tickets_changes_every_six_hours_and_the_last_one_is_good_for
         assert_eq!(resume(&second).await, HandshakeKind::Resumed);
         assert_eq!(resume(&kept).await, HandshakeKind::Full);
     }
+}
+
+#[tokio::test]
+async fn a_client_that_says_nothing_yet_gets_its_ticket() {
+    let site = Site::before(&["127.0.0.1:9"]).start();
+    for version in [&version::TLS12, &version::TLS13] {
+        let store = Arc::new(AnyName::default());
+        let config = client(&site, version, &store);
+        let address = port::local(site.portico.https_port());
+        let shaken = tls::connect(address, "acme.example.test", config).await;
+        let mut stream = shaken.unwrap();
+        let there =
+            || store.tls12.lock().unwrap().is_some() || !store.tls13.lock().unwrap().is_empty();
+        let ticket = poll_fn(|cx| {
+            let mut byte = [0];
+            let mut byte = ReadBuf::new(&mut byte);
+            match Pin::new(&mut stream).poll_read(cx, &mut byte) {
+                _ if there() => Poll::Ready(()),
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(end) => panic!("closed without a ticket: {end:?}"),
+            }
+        });
+        wait::within("ticket", ticket).await;
+    }
+}
+
+#[tokio::test]
+async fn the_ticket_comes_with_the_answer_to_a_request_that_was_there() {
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&gate);
+    let origin = Origin::tcp(move |_| {
+        let held = Arc::clone(&held);
+        async move {
+            let _turn = held.acquire().await;
+            origin::text(200, "late")
+        }
+    });
+    let site = Site::before(&[origin.address()]).start();
+    let store = Arc::new(AnyName::default());
+    let config = client(&site, &version::TLS13, &store);
+    let name = ServerName::try_from("acme.example.test").unwrap();
+    let mut session = ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut socket = TcpStream::connect(port::local(site.portico.https_port())).unwrap();
+    while session.is_handshaking() {
+        if session.wants_write() {
+            session.write_tls(&mut socket).unwrap();
+        } else {
+            session.read_tls(&mut socket).unwrap();
+            session.process_new_packets().unwrap();
+        }
+    }
+    // The last message of the handshake and the request in one segment.
+    let request = b"GET / HTTP/1.1\r\nHost: acme.example.test\r\nConnection: close\r\n\r\n";
+    session.writer().write_all(request).unwrap();
+    let mut segment = Vec::new();
+    while session.wants_write() {
+        session.write_tls(&mut segment).unwrap();
+    }
+    socket.write_all(&segment).unwrap();
+    wait::until("the request", || (origin.begun() == 1).then_some(()));
+    socket.set_nonblocking(true).unwrap();
+    let early = socket.peek(&mut [0; 1]).unwrap_err();
+    assert_eq!(early.kind(), ErrorKind::WouldBlock);
+    gate.add_permits(1);
+    socket.set_nonblocking(false).unwrap();
+    let mut answer = Vec::new();
+    rustls::Stream::new(&mut session, &mut socket)
+        .read_to_end(&mut answer)
+        .unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n") && answer.ends_with(b"late"));
+    assert_eq!(store.tls13.lock().unwrap().len(), 1);
 }
 
 /// `YYYY-MM-DD hh:mm:ss` in UTC, as libfaketime reads it.
