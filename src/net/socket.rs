@@ -140,15 +140,16 @@ impl AsyncWrite for Socket {
             }
             return Poll::Ready(Ok(self.held.len() - before));
         }
-        // `writev` costs the kernel half a microsecond more than `send`, and most answers are one piece.
-        match bufs {
-            [first, ..] if !self.held.is_empty() => self.poll_write_behind(cx, first),
-            [only] => self.poll_write_behind(cx, only),
-            _ => {
-                let poll = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-                self.note(poll)
-            }
+        if !self.held.is_empty() {
+            let first = bufs.iter().find(|piece| !piece.is_empty());
+            return self.poll_write_behind(cx, first.map_or(&[], |piece| piece));
         }
+        // `writev` costs the kernel half a microsecond more than `send`, and most answers are one piece.
+        let poll = match bufs {
+            [only] => Pin::new(&mut self.stream).poll_write(cx, only),
+            _ => Pin::new(&mut self.stream).poll_write_vectored(cx, bufs),
+        };
+        self.note(poll)
     }
 
     fn is_write_vectored(&self) -> bool {
