@@ -1,19 +1,18 @@
 //! Turns at work that costs much: one handshake, then everything else that is ready, then the next handshake.
 //!
 //! A rush of handshakes would hold up all other work of a worker for as long as it lasts, because each is a third of a
-//! millisecond of pure computing. A task takes a turn before it computes and gives it back when all that was ready had its
-//! own, so that requests pass in between; after some handshakes the sockets are looked at for new ones. Tasks wait in
-//! order; how many may wait is limited, and no address may take more than half of the places. A turn is never held while
-//! waiting for a client.
+//! millisecond of pure computing. A task takes a turn before it computes. [`Turns::pass_on`], a task of the worker, gives it
+//! to the next when all that was ready had its own, so that requests pass in between; after some handshakes the sockets are
+//! looked at for new ones. (The task of the connection could wait for that itself, but it is large: it would be fetched into
+//! the cache once more.) Tasks wait in order; how many may wait is limited, and no address may take more than half of the
+//! places. A turn is never held while waiting for a client.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::future::poll_fn;
+use std::convert::Infallible;
 use std::net::IpAddr;
-use std::rc::Rc;
-use std::task::Poll;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use super::permit::network;
 
@@ -30,8 +29,9 @@ pub struct Busy;
 pub struct Turns {
     /// First come, first served; of this worker only, so that nobody wakes another core.
     turns: Semaphore,
+    /// A turn has ended.
+    over: Notify,
     waiting: Cell<usize>,
-    ended: Cell<u32>,
     by_address: RefCell<HashMap<IpAddr, usize, foldhash::fast::RandomState>>,
 }
 
@@ -39,14 +39,14 @@ impl Default for Turns {
     fn default() -> Self {
         Self {
             turns: Semaphore::new(1),
+            over: Notify::new(),
             waiting: Cell::new(0),
-            ended: Cell::new(0),
             by_address: RefCell::default(),
         }
     }
 }
 
-/// A turn. Give it back by [`Turn::end`], or by dropping it.
+/// A turn. Give it back by [`Turn::end`]; dropped, it is the next one's at once.
 #[derive(Debug)]
 pub struct Turn<'t> {
     turns: &'t Turns,
@@ -71,34 +71,31 @@ impl Turns {
             permit,
         })
     }
-}
 
-impl Turn<'_> {
-    /// Gives it back when all tasks that are ready have had their turn.
-    pub async fn end(self) {
-        let ended = self.turns.ended.get().wrapping_add(1);
-        self.turns.ended.set(ended);
-        if ended.is_multiple_of(LOOK_EVERY) {
+    /// Passes turns on that have ended, for as long as the worker lives.
+    pub async fn pass_on(&self) -> Infallible {
+        loop {
+            for _ in 1..LOOK_EVERY {
+                // Woken at the end of the line of all tasks that are ready.
+                self.over.notified().await;
+                self.turns.add_permits(1);
+            }
+            self.over.notified().await;
             // Comes back after a look at the sockets.
             tokio::task::yield_now().await;
-        } else {
-            to_the_end_of_the_line().await;
+            self.turns.add_permits(1);
         }
-        drop(self.permit);
     }
 }
 
-/// Lets the tasks go on that are ready.
-async fn to_the_end_of_the_line() {
-    let mut waited = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut waited, true) {
-            return Poll::Ready(());
+impl Turn<'_> {
+    /// Ends it. The next begins when [`Turns::pass_on`] had its own turn.
+    pub fn end(self) {
+        if let Some(permit) = self.permit {
+            permit.forget();
+            self.turns.over.notify_one();
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
+    }
 }
 
 /// A place among those who wait.
@@ -137,11 +134,9 @@ impl Drop for Place<'_> {
     }
 }
 
-/// Turns that several tasks of a worker hold.
-pub type SharedTurns = Rc<Turns>;
-
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
     use std::task::{Context, Poll, Waker};
 
     use super::*;
@@ -191,5 +186,41 @@ mod tests {
         );
         waiting.clear();
         assert!(turns.by_address.borrow().is_empty() && turns.waiting.get() == 0);
+    }
+
+    #[test]
+    fn a_turn_that_has_ended_is_passed_on_behind_all_that_is_ready() {
+        let order = Rc::new(RefCell::new(Vec::new()));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build_local(tokio::runtime::LocalOptions::default())
+            .unwrap();
+        let said = Rc::clone(&order);
+        runtime.block_on(async move {
+            let turns = Rc::new(Turns::default());
+            let passes = Rc::clone(&turns);
+            drop(crate::net::local::spawn(
+                async move { passes.pass_on().await },
+            ));
+            let mut tasks = Vec::new();
+            for task in 0..10 {
+                let (turns, said) = (Rc::clone(&turns), Rc::clone(&said));
+                tasks.push(crate::net::local::spawn(async move {
+                    let turn = turns.take(at(task), 100).await.unwrap();
+                    said.borrow_mut().push(format!("turn {task}"));
+                    turn.end();
+                    let said = Rc::clone(&said);
+                    // Ready when the turn ended.
+                    drop(crate::net::local::spawn(async move {
+                        said.borrow_mut().push(format!("request {task}"));
+                    }));
+                }));
+            }
+            for task in tasks {
+                task.await.unwrap();
+            }
+            tokio::task::yield_now().await;
+        });
+        let expected = (0..10).flat_map(|task| [format!("turn {task}"), format!("request {task}")]);
+        assert!(order.borrow().iter().eq(&expected.collect::<Vec<_>>()));
     }
 }

@@ -100,12 +100,15 @@ pub async fn serve<T: Park>(conn: Rc<ClientConn>, stream: T) {
         if end == End::Cut {
             return;
         }
-        // None of them if the connection became a tunnel.
-        let Some(parts) = http.into_parts() else {
-            return;
+        stream = {
+            // None of them if the connection became a tunnel.
+            let Some(parts) = http.into_parts() else {
+                return;
+            };
+            let mut stream = parts.io.into_inner();
+            stream.unread(parts.read_buf);
+            stream
         };
-        stream = parts.io.into_inner();
-        stream.unread(parts.read_buf);
         if end == End::Over {
             if stream.is_interrupted() {
                 park.limit(LONGEST_LINGER, linger(stream.stream())).await;

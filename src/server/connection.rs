@@ -42,78 +42,82 @@ pub struct Begins {
 const PROXY_HEADER_WAIT: Duration = Duration::from_secs(5);
 
 /// Serves `stream` to its end. The protocol is what ALPN chose; a plain listener speaks HTTP/1.1 only.
-pub async fn serve(
+///
+/// Not an `async fn`, which would hold what it is given twice for as long as the connection lives.
+pub fn serve(
     mut open: OpenConn,
     mut stream: TcpStream,
     mut info: ConnInfo,
     begins: Begins,
     live: Arc<Live>,
-) {
+) -> impl Future<Output = ()> {
     let context = Rc::clone(&open.context);
     let began = Instant::now();
-    if begins.named {
-        match proxied(&mut stream, &mut open, info).await {
-            Ok(named) => info = named,
-            Err(refused) => return context.metrics.refused(refused),
+    async move {
+        if begins.named {
+            match proxied(&mut stream, &mut open, info).await {
+                Ok(named) => info = named,
+                Err(refused) => return context.metrics.refused(refused),
+            }
         }
-    }
-    let view = context.view();
-    let waits = view.snapshot.client_waits();
-    let activity = Activity::new(&context.timers, waits);
-    let socket = Socket::new(stream, activity.clone());
-    if !begins.https {
-        drop(view);
-        activity.handshake_done();
-        let conn = ClientConn::new(open, info, None, activity);
-        return http1::serve(conn, socket).await;
-    }
-    let policies = Arc::clone(&view.snapshot.tls);
-    // What the header took is part of the handshake's time.
-    let longest = view.snapshot.limits.handshake_timeout;
-    let longest = longest.saturating_sub(began.elapsed());
-    let gate = Gate {
-        turns: &context.turns,
-        client: info.client,
-        most: view.snapshot.limits.handshakes,
-    };
-    // Before the first wait: settings that a reload has replaced are not to be held by a client that says nothing.
-    drop(view);
-    let deadline = context.timers.deadline();
-    let accepted = accept::accept(&policies, &live, socket, gate, &deadline, longest).await;
-    context.timers.recycle(deadline);
-    drop(policies);
-    match accepted {
-        Ok(Accepted::Validation(name)) => {
-            let name = name.as_ref().map(Host::as_str);
-            tracing::info!(client = %info.client, name, "a CA validates by tls-alpn-01");
-        }
-        Ok(Accepted::Client(stream, tls)) => {
-            context
-                .metrics
-                .handshake(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
-            drop((context, live));
+        let view = context.view();
+        let waits = view.snapshot.client_waits();
+        let activity = Activity::new(&context.timers, waits);
+        let socket = Socket::new(stream, activity.clone());
+        if !begins.https {
+            drop(view);
             activity.handshake_done();
-            let http2 = tls.http2;
-            let conn = ClientConn::new(open, info, Some(tls), activity);
-            if http2 {
-                // Boxed: the state of an HTTP/2 connection is large, and most connections of a plain client are not.
-                Box::pin(http2::serve(conn, stream)).await;
-            } else {
-                http1::serve(conn, stream).await;
-            }
+            let conn = ClientConn::new(open, info, None, activity);
+            return http1::serve(conn, socket).await;
         }
-        Err(error) => {
-            if let TlsError::NoCertificate(Some(host)) = &error
-                && let Some(domains) = live.on_demand()
-                && matches!(
-                    on_demand::may_have(&context.view().snapshot, host),
-                    Allowed::Tenant(_) | Allowed::Ask
-                )
-            {
-                domains.wish(host.clone());
+        let policies = Arc::clone(&view.snapshot.tls);
+        // What the header took is part of the handshake's time.
+        let longest = view.snapshot.limits.handshake_timeout;
+        let longest = longest.saturating_sub(began.elapsed());
+        let gate = Gate {
+            turns: &context.turns,
+            client: info.client,
+            most: view.snapshot.limits.handshakes,
+        };
+        // Before the first wait: settings that a reload has replaced are not to be held by a client that says nothing.
+        drop(view);
+        let deadline = context.timers.deadline();
+        let accepted = accept::accept(&policies, &live, socket, gate, &deadline, longest).await;
+        context.timers.recycle(deadline);
+        drop(policies);
+        match accepted {
+            Ok(Accepted::Validation(name)) => {
+                let name = name.as_ref().map(Host::as_str);
+                tracing::info!(client = %info.client, name, "a CA validates by tls-alpn-01");
             }
-            context.metrics.handshake_failed(error.label());
-            tracing::debug!(client = %info.client, error = %error, "no handshake");
+            Ok(Accepted::Client(stream, tls)) => {
+                context
+                    .metrics
+                    .handshake(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
+                drop((context, live));
+                activity.handshake_done();
+                let http2 = tls.http2;
+                let conn = ClientConn::new(open, info, Some(tls), activity);
+                if http2 {
+                    // Boxed: the state of an HTTP/2 connection is large, and most connections of a plain client are not.
+                    Box::pin(http2::serve(conn, stream)).await;
+                } else {
+                    http1::serve(conn, stream).await;
+                }
+            }
+            Err(error) => {
+                if let TlsError::NoCertificate(Some(host)) = &error
+                    && let Some(domains) = live.on_demand()
+                    && matches!(
+                        on_demand::may_have(&context.view().snapshot, host),
+                        Allowed::Tenant(_) | Allowed::Ask
+                    )
+                {
+                    domains.wish(host.clone());
+                }
+                context.metrics.handshake_failed(error.label());
+                tracing::debug!(client = %info.client, error = %error, "no handshake");
+            }
         }
     }
 }

@@ -117,6 +117,8 @@ async fn serve(shared: Shared, own: Own) {
         Arc::clone(&shared.accounts),
     );
     drop(local::spawn(tick(Rc::clone(&context), own.pulse)));
+    let passes = Rc::clone(&context);
+    drop(local::spawn(async move { passes.turns.pass_on().await }));
     let mut listeners = Vec::new();
     for Socket { socket, door } in own.sockets {
         match TcpListener::from_std(socket) {

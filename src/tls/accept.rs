@@ -114,13 +114,12 @@ pub async fn accept(
     deadline: &Deadline,
     longest: Duration,
 ) -> Result<Accepted, TlsError> {
-    // Boxed: a handshake's state is large, and the connection's task lives much longer.
+    // Boxed: the connection's task lives much longer.
     let handshake = Box::pin(shake(policies, live, socket, gate));
     let (stream, chosen) = match deadline.limit(longest, handshake).await {
         None => return Err(TlsError::Timeout),
         Some(shaken) => shaken?,
     };
-    let stream = Box::new(stream);
     let Some(chosen) = chosen else {
         return Ok(Accepted::Validation(close(stream, deadline).await));
     };
@@ -141,14 +140,19 @@ pub async fn accept(
 }
 
 /// The whole handshake; nothing is chosen for a CA that validates.
+///
+/// rustls's state is more than a KiB and changes its type twice. Each is boxed as soon as it is there, so that it is
+/// moved as little as can be.
 async fn shake(
     policies: &Policies,
     live: &Live,
     socket: Socket,
     gate: Gate<'_>,
-) -> Result<(TlsStream<Socket>, Option<Chosen>), TlsError> {
-    let hello = LazyConfigAcceptor::new(Acceptor::default(), socket);
-    let mut start = hello.await.map_err(TlsError::Failed)?;
+) -> Result<(Box<TlsStream<Socket>>, Option<Chosen>), TlsError> {
+    let mut start = {
+        let mut hello = Box::new(LazyConfigAcceptor::new(Acceptor::default(), socket));
+        Box::new((&mut *hello).await.map_err(TlsError::Failed)?)
+    };
     let mut choice = policies.choose(&start.client_hello(), live);
     if let Choice::Stored(host) = &choice {
         let loaded = match live.on_demand() {
@@ -168,7 +172,7 @@ async fn shake(
                 Choice::Unrecognized(host) => host,
                 _ => None,
             };
-            let StartHandshake { mut io, .. } = start;
+            let StartHandshake { mut io, .. } = *start;
             // Who is gone before the alert needs none.
             drop(io.write_all(&UNRECOGNIZED_NAME).await);
             drop(io.shutdown().await);
@@ -179,12 +183,13 @@ async fn shake(
     let turn = turn.map_err(|Busy| TlsError::Busy)?;
     start.io.gather();
     // Here is nearly all of a handshake's computing; what comes after mostly waits for the client.
-    let stream = start.into_stream_with(config, |session| {
+    let shaking = start.into_stream_with(config, |session| {
         session.set_buffer_limit(Some(SEND_BUFFER));
     });
-    turn.end().await;
-    let mut stream = match stream.into_fallible().await {
-        Ok(stream) => stream,
+    let mut shaking = Box::new(shaking.into_fallible());
+    turn.end();
+    let mut stream = match (&mut *shaking).await {
+        Ok(stream) => Box::new(stream),
         Err((error, mut socket)) => {
             // The alert that says why.
             drop(poll_fn(|cx| socket.poll_release(cx)).await);
