@@ -4,8 +4,10 @@
 //! system call. Between the two, a [`Cork`] makes one record and one call of all the answers that are ready in the same
 //! turn: whoever polls the connection calls [`Cork::poll_release`] after it.
 //!
-//! A flush from above is therefore none; `shutdown` is. A reader that does not keep up holds the writer back as ever:
-//! no more than one record is held. An idle connection holds no buffer.
+//! A flush from above is therefore none; [`Cork::poll_release`] is, and `shutdown`. It flushes also what was passed on before:
+//! TLS takes more than the socket does and sends the rest only by a flush, for which the library above has no reason once it
+//! has written all. A reader that does not keep up holds the writer back as ever: no more than one record is held. An idle
+//! connection holds no buffer.
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -30,6 +32,8 @@ struct Inner<S> {
     held: Vec<u8>,
     /// How much of `held` is written already.
     written: usize,
+    /// Whether the stream may hold something that it was given.
+    unflushed: bool,
 }
 
 impl<S> Clone for Cork<S> {
@@ -45,33 +49,38 @@ impl<S: AsyncWrite + Unpin> Cork<S> {
             stream,
             held: Vec::new(),
             written: 0,
+            unflushed: false,
         })))
     }
 
-    /// Passes on what is held.
+    /// Passes on what is held. Ready when all that was ever written has left the stream below.
     ///
     /// # Errors
     /// What the stream says.
     pub fn poll_release(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut inner = self.0.borrow_mut();
-        if inner.held.is_empty() {
-            return Poll::Ready(Ok(()));
-        }
         ready!(inner.poll_drain(cx))?;
-        Pin::new(&mut inner.stream).poll_flush(cx)
+        if inner.unflushed {
+            ready!(Pin::new(&mut inner.stream).poll_flush(cx))?;
+            inner.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
 impl<S: AsyncWrite + Unpin> Inner<S> {
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(rest @ [_, ..]) = self.held.get(self.written..) {
+            self.unflushed = true;
             match ready!(Pin::new(&mut self.stream).poll_write(cx, rest))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 size => self.written += size,
             }
         }
-        self.held = Vec::new();
-        self.written = 0;
+        if self.written > 0 {
+            self.held = Vec::new();
+            self.written = 0;
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -101,6 +110,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Cork<S> {
             inner.held.extend_from_slice(bytes);
             return Poll::Ready(Ok(bytes.len()));
         }
+        inner.unflushed = true;
         Pin::new(&mut inner.stream).poll_write(cx, bytes)
     }
 
@@ -117,6 +127,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Cork<S> {
             }
             return Poll::Ready(Ok(size));
         }
+        inner.unflushed = true;
         Pin::new(&mut inner.stream).poll_write_vectored(cx, pieces)
     }
 
@@ -151,11 +162,14 @@ mod tests {
     use proptest::prelude::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    /// Counts the writes that reach it and takes a few bytes of each only.
+    /// Counts the writes that reach it and takes a few bytes of each only. As TLS does it sends them with a flush.
     #[derive(Default)]
     struct Counting {
         calls: usize,
         taken: Vec<u8>,
+        sent: usize,
+        /// Flushes that are not done at once.
+        full: usize,
         most: usize,
     }
 
@@ -170,11 +184,17 @@ mod tests {
             self.taken.extend(bytes.iter().take(size));
             Poll::Ready(Ok(size))
         }
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if let Some(left) = self.full.checked_sub(1) {
+                self.full = left;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            self.sent = self.taken.len();
             Poll::Ready(Ok(()))
         }
-        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
+        fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.poll_flush(cx)
         }
     }
 
@@ -201,6 +221,22 @@ mod tests {
         assert_eq!(inner.stream.calls, 1);
         assert_eq!(inner.stream.taken, b"frame".repeat(10));
         assert_eq!(inner.held.capacity(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_the_stream_keeps_is_flushed_until_it_has_left() {
+        let most = usize::MAX;
+        let mut stream = Cork::new(Counting {
+            most,
+            ..Counting::default()
+        });
+        for size in [LARGE, LARGE + 1, 1, MOST] {
+            stream.0.borrow_mut().stream.full = 2;
+            stream.write_all(&vec![7; size]).await.unwrap();
+            release(&stream).await;
+            let inner = stream.0.borrow();
+            assert_eq!(inner.stream.sent, inner.stream.taken.len(), "{size}");
+        }
     }
 
     #[tokio::test]
@@ -237,10 +273,12 @@ mod tests {
                     if release_now {
                         release(&stream).await;
                         assert_eq!(stream.0.borrow().stream.taken, expected);
+                        assert_eq!(stream.0.borrow().stream.sent, expected.len());
                     }
                 }
                 stream.shutdown().await.unwrap();
                 assert_eq!(stream.0.borrow().stream.taken, expected);
+                assert_eq!(stream.0.borrow().stream.sent, expected.len());
             });
         }
     }

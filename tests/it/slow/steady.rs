@@ -1,15 +1,28 @@
 //! Slow but steady clients and apps, and connections that rest between requests, are served.
 
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Request;
 use hyper::body::Frame;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::Sleep;
+use tokio_rustls::TlsConnector;
 
 use super::site;
 use crate::support::body;
 use crate::support::http::Protocol;
 use crate::support::origin::{self, Origin};
+use crate::support::port;
 use crate::support::site::Site;
 use crate::support::tls::Alpn;
+use crate::support::wait;
 
 /// Less than every deadline.
 const PAUSE: Duration = Duration::from_millis(400);
@@ -101,5 +114,99 @@ async fn v39_pipelined_requests_are_answered_in_order() {
             "globex"
         };
         assert_eq!(seen.one("x-tenant"), tenant);
+    }
+}
+
+/// A socket that is not read for a while.
+struct Slow {
+    stream: TcpStream,
+    from: Option<Pin<Box<Sleep>>>,
+}
+
+impl AsyncRead for Slow {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Some(from) = &mut self.from {
+            ready!(from.as_mut().poll(cx));
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Slow {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Asks for an answer of `size` bytes with windows as wide as can be, begins to read after a while, and says nothing more.
+/// Gives back how much came.
+async fn download_late(site: &Site, size: usize) -> usize {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4 << 10).unwrap();
+    let address = port::local(site.portico.https_port());
+    let stream = socket.connect(address).await.unwrap();
+    let config = Arc::new(site.ca.trust().config(Alpn::Http2));
+    let name = ServerName::try_from("acme.example.test").unwrap();
+    let slow = Slow { stream, from: None };
+    let mut stream = TlsConnector::from(config)
+        .connect(name, slow)
+        .await
+        .unwrap();
+    stream.get_mut().0.from = Some(Box::pin(tokio::time::sleep(Duration::from_secs(3))));
+    let wide = (1 << 31) - 1;
+    let (mut sender, connection) = h2::client::Builder::new()
+        .initial_window_size(wide)
+        .initial_connection_window_size(wide)
+        .handshake::<_, Bytes>(stream)
+        .await
+        .unwrap();
+    let driver = tokio::spawn(connection);
+    let request = Request::get(format!("https://acme.example.test/{size}"));
+    let (answer, _) = sender
+        .send_request(request.body(()).unwrap(), true)
+        .unwrap();
+    let mut body = wait::within("answer", answer).await.unwrap().into_body();
+    let mut read = 0;
+    while let Some(Ok(piece)) = wait::within("the end of it", body.data()).await {
+        read += piece.len();
+    }
+    driver.abort();
+    read
+}
+
+/// TLS takes up to 64 KiB more than the socket does. Of these sizes one ends in there; such a client says nothing that would
+/// make the edge look after the rest.
+#[tokio::test]
+async fn the_end_of_an_answer_over_http2_reaches_a_silent_client_with_wide_windows() {
+    let origin = Origin::tcp(async |seen: origin::Seen| {
+        let size = seen.target.trim_start_matches('/').parse().unwrap();
+        origin::text(200, vec![b'x'; size])
+    });
+    let site = Site::before(&[origin.address()])
+        .set("limits", "body_timeout = \"8s\"")
+        .start();
+    let sizes = (2_400_000..4_400_000).step_by(48_000);
+    let all = sizes.map(|size| {
+        let site = &site;
+        async move { (size, download_late(site, size).await) }
+    });
+    for (size, read) in futures_util::future::join_all(all).await {
+        assert_eq!(read, size);
     }
 }
