@@ -209,7 +209,7 @@ mod tests {
                     said.borrow_mut().push(format!("turn {task}"));
                     turn.end();
                     let said = Rc::clone(&said);
-                    // Ready when the turn ended.
+                    // Ready before the turn is passed on.
                     drop(crate::net::local::spawn(async move {
                         said.borrow_mut().push(format!("request {task}"));
                     }));

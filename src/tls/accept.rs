@@ -7,6 +7,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use rustls::ProtocolVersion;
@@ -141,7 +142,7 @@ pub async fn accept(
 
 /// The whole handshake; nothing is chosen for a CA that validates.
 ///
-/// rustls's state is more than a KiB and changes its type twice. Each is boxed as soon as it is there, so that it is
+/// rustls's state is more than a KiB and changes its type on the way. Each is boxed as soon as it is there, so that it is
 /// moved as little as can be.
 async fn shake(
     policies: &Policies,
@@ -191,8 +192,8 @@ async fn shake(
     let mut stream = match (&mut *shaking).await {
         Ok(stream) => Box::new(stream),
         Err((error, mut socket)) => {
-            // The alert that says why.
-            drop(poll_fn(|cx| socket.poll_release(cx)).await);
+            // The alert that says why; a client that takes nothing goes without.
+            poll_fn(|cx| Poll::Ready(drop(socket.poll_release(cx)))).await;
             return Err(TlsError::Failed(error));
         }
     };
@@ -214,7 +215,7 @@ async fn shake(
 /// waits (RFC 8446 §4.6.1), and mostly the request has come with the client's last message.
 fn answers_soon(session: &ServerConnection) -> bool {
     let tickets = session.protocol_version() == Some(ProtocolVersion::TLSv1_3);
-    // An HTTP/2 server speaks first (RFC 9113 §3.4).
+    // rustls wants to read unless plaintext has come, or the client's end. An HTTP/2 server speaks first (RFC 9113 §3.4).
     tickets && (!session.wants_read() || session.alpn_protocol() == Some(HTTP2))
 }
 
