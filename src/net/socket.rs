@@ -198,7 +198,7 @@ mod tests {
     fn there(client: &TcpStream) -> Vec<u8> {
         let mut bytes = [0; 4096];
         match client.try_read(&mut bytes) {
-            Ok(size) => bytes[..size].to_vec(),
+            Ok(size) => bytes.iter().take(size).copied().collect(),
             Err(error) => {
                 assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
                 Vec::new()

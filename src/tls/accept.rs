@@ -193,7 +193,8 @@ async fn shake(
         Ok(stream) => Box::new(stream),
         Err((error, mut socket)) => {
             // The alert that says why; a client that takes nothing goes without.
-            poll_fn(|cx| Poll::Ready(drop(socket.poll_release(cx)))).await;
+            let once = poll_fn(|cx| Poll::Ready(socket.poll_release(cx)));
+            drop(once.await);
             return Err(TlsError::Failed(error));
         }
     };
