@@ -1,18 +1,16 @@
 //! Slow but steady clients and apps, and connections that rest between requests, are served.
 
-use std::io;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
 use hyper::body::Frame;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::Sleep;
+use tokio::net::TcpSocket;
 use tokio_rustls::TlsConnector;
 
 use super::site;
@@ -117,43 +115,6 @@ async fn v39_pipelined_requests_are_answered_in_order() {
     }
 }
 
-/// A socket that is not read for a while.
-struct Slow {
-    stream: TcpStream,
-    from: Option<Pin<Box<Sleep>>>,
-}
-
-impl AsyncRead for Slow {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if let Some(from) = &mut self.from {
-            ready!(from.as_mut().poll(cx));
-        }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Slow {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
 /// Asks for an answer of `size` bytes with windows as wide as can be, begins to read after a while, and says nothing more.
 /// Gives back how much came.
 async fn download_late(site: &Site, size: usize) -> usize {
@@ -163,24 +124,23 @@ async fn download_late(site: &Site, size: usize) -> usize {
     let stream = socket.connect(address).await.unwrap();
     let config = Arc::new(site.ca.trust().config(Alpn::Http2));
     let name = ServerName::try_from("acme.example.test").unwrap();
-    let slow = Slow { stream, from: None };
-    let mut stream = TlsConnector::from(config)
-        .connect(name, slow)
-        .await
-        .unwrap();
-    stream.get_mut().0.from = Some(Box::pin(tokio::time::sleep(Duration::from_secs(3))));
+    let stream = TlsConnector::from(config).connect(name, stream).await;
     let wide = (1 << 31) - 1;
-    let (mut sender, connection) = h2::client::Builder::new()
+    let (mut sender, mut connection) = h2::client::Builder::new()
         .initial_window_size(wide)
         .initial_connection_window_size(wide)
-        .handshake::<_, Bytes>(stream)
+        .handshake::<_, Bytes>(stream.unwrap())
         .await
         .unwrap();
-    let driver = tokio::spawn(connection);
     let request = Request::get(format!("https://acme.example.test/{size}"));
     let (answer, _) = sender
         .send_request(request.body(()).unwrap(), true)
         .unwrap();
+    // One look sends the request; after it nobody reads until the edge can hand over no more.
+    let once = poll_fn(|cx| Poll::Ready(Pin::new(&mut connection).poll(cx).is_pending()));
+    assert!(once.await);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let driver = tokio::spawn(connection);
     let mut body = wait::within("answer", answer).await.unwrap().into_body();
     let mut read = 0;
     while let Some(Ok(piece)) = wait::within("the end of it", body.data()).await {
