@@ -101,6 +101,8 @@ struct Inner {
     wait: Deadline,
     write: Deadline,
     waits: ClientWaits,
+    /// How long it may rest, in milliseconds: `waits.idle`, or less once it was told to end.
+    rest: AtomicU32,
 }
 
 impl Activity {
@@ -114,6 +116,7 @@ impl Activity {
             wait: timers.deadline(),
             write: timers.deadline(),
             waits,
+            rest: AtomicU32::new(millis(waits.idle)),
         }));
         activity.0.wait.arm(waits.header);
         activity
@@ -127,6 +130,7 @@ impl Activity {
 
     /// The connection was told to end: it has this long for its last exchange of messages.
     pub fn close_within(&self, longest: Duration) {
+        self.0.rest.store(millis(longest), Relaxed);
         self.0.wait.arm(longest);
     }
 
@@ -206,10 +210,18 @@ impl Activity {
         }
     }
 
-    /// Ready when a deadline has passed. Must be polled by the connection's own task only.
+    /// Ready when a deadline has passed. Must be polled by the connection's own task only, after it has written what it can.
+    ///
+    /// While the end of an answer still waits for the client to take it, a connection does not rest, though the exchange
+    /// is over: whoever hands the answer over holds part of it. The wait for the client to take bytes bounds that.
     pub fn poll_expired(&self, cx: &Context<'_>) -> Poll<Expired> {
         if self.0.write.poll_fired(cx).is_ready() {
             return Poll::Ready(Expired::Write);
+        }
+        let resting = self.0.phase.load(Relaxed) == IDLE;
+        if resting && self.0.write.is_armed() && self.0.wait.has_fired() {
+            let rest = self.0.rest.load(Relaxed);
+            self.0.wait.arm(Duration::from_millis(rest.into()));
         }
         self.0
             .wait
@@ -220,6 +232,10 @@ impl Activity {
                 _ => Expired::Idle,
             })
     }
+}
+
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -281,6 +297,29 @@ mod tests {
         activity.exchange_ended();
         assert_eq!(after(&timers, &activity, 4), None);
         assert_eq!(after(&timers, &activity, 1), Some(Expired::Idle));
+    }
+
+    #[test]
+    fn a_connection_does_not_rest_while_its_answer_is_leaving() {
+        let (timers, activity) = setup();
+        activity.exchange_began();
+        activity.write_blocked();
+        activity.exchange_ended();
+        // Some of it goes every tick, for longer than any wait.
+        for _ in 0..20 {
+            assert_eq!(after(&timers, &activity, 1), None);
+            activity.write_progress();
+            activity.write_blocked();
+        }
+        activity.write_progress();
+        assert_eq!(after(&timers, &activity, 5), Some(Expired::Idle));
+        activity.exchange_began();
+        activity.write_blocked();
+        activity.exchange_ended();
+        activity.close_within(TICK);
+        assert_eq!(after(&timers, &activity, 2), None);
+        activity.write_progress();
+        assert_eq!(after(&timers, &activity, 2), Some(Expired::Idle));
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod conn;
 pub mod cork;
 pub mod deadline;
 
+pub mod linger;
 pub mod listener;
 pub mod local;
 pub mod permit;

@@ -20,7 +20,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::server::TlsStream;
 
 use super::exchange::ClientConn;
@@ -29,6 +29,7 @@ use super::service::{self, Received};
 use super::tap::Tapped;
 use crate::net::conn::Expired;
 use crate::net::deadline::Deadline;
+use crate::net::linger::linger;
 use crate::net::socket::Socket;
 
 /// Most that is read ahead, and most of an answer's pieces that is gathered for one write, in bytes.
@@ -41,10 +42,7 @@ const GRACE: Duration = Duration::from_millis(500);
 /// Longest wait for the end of TLS to be sent.
 const LONGEST_GOODBYE: Duration = Duration::from_secs(1);
 
-/// Most that is read of what nobody wants, before a close, in bytes. A close with bytes unread is a reset, and a reset
-/// may take the answer with it (RFC 9112 §9.6).
-const LINGER: usize = 256 << 10;
-/// The longest that this takes.
+/// Longest time of reading before a close.
 const LONGEST_LINGER: Duration = Duration::from_secs(1);
 
 /// A stream that says when it has something to read, without reading.
@@ -127,21 +125,6 @@ pub async fn serve<T: Park>(conn: Rc<ClientConn>, stream: T) {
     }
 }
 
-/// Reads and forgets until the client has heard that no more is wanted, or has sent enough.
-async fn linger(stream: &mut impl Park) {
-    let mut bytes = vec![0; 16 << 10];
-    let mut left = LINGER;
-    if stream.shutdown().await.is_err() {
-        return;
-    }
-    while left > 0 {
-        match stream.read(&mut bytes).await {
-            Ok(0) | Err(_) => return,
-            Ok(size) => left = left.saturating_sub(size),
-        }
-    }
-}
-
 /// How a connection came to the end of [`drive`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -215,6 +198,9 @@ async fn drive(http: &mut impl Drive, conn: &ClientConn, park: &Deadline) -> End
             return Poll::Ready(End::Cut);
         }
         if conn.context.is_draining() && !closing && conn.activity.is_quiet() {
+            if grace.poll_over(park, cx).is_ready() {
+                cx.waker().wake_by_ref();
+            }
             return Poll::Pending;
         }
         if closing || !conn.activity.is_idle() {

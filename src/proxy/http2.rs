@@ -27,7 +27,8 @@ use self::meter::Meter;
 use super::exchange::ClientConn;
 use crate::net::conn::Expired;
 use crate::net::cork::Cork;
-use crate::net::deadline::Deadline;
+use crate::net::deadline::{Deadline, Ticks};
+use crate::net::linger::linger;
 
 /// Most of an upload that one stream may send before the app has taken it, in bytes.
 const STREAM_WINDOW: u32 = 256 << 10;
@@ -40,6 +41,10 @@ const MAX_ERROR_RESETS: usize = 64;
 
 /// Longest wait for the end of a connection that is told to go.
 const LONGEST_GOODBYE: Duration = Duration::from_secs(1);
+/// What the end of an answer may need from our socket to the client. A connection that had one less than this ago is waited for
+/// as long: that the client has heard us says that it has all that went before. Then its last words are read for as long
+/// again, since what comes after a close costs the client what it has not received.
+const SETTLING: Duration = Duration::from_secs(5);
 
 /// Serves a connection to its end.
 pub async fn serve<T>(conn: Rc<ClientConn>, stream: T)
@@ -77,8 +82,21 @@ where
         },
         state: State::Open,
         goodbye: false,
+        busy_at: 0,
     };
-    poll_fn(|cx| serving.poll(cx)).await;
+    let end = poll_fn(|cx| serving.poll(cx)).await;
+    if end == End::Cut || serving.is_settled() {
+        return;
+    }
+    let Serving {
+        http,
+        mut cork,
+        wait,
+        ..
+    } = serving;
+    drop(http);
+    // Boxed: it is rare, and every connection would carry it.
+    Box::pin(wait.limit(SETTLING, linger(&mut cork))).await;
 }
 
 /// Waits for the client's preface.
@@ -116,6 +134,15 @@ enum State {
     Ended,
 }
 
+/// How a connection came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The client was told, has heard it, and has had all its answers.
+    Orderly,
+    /// The client, a deadline or the network ended it.
+    Cut,
+}
+
 /// A connection at work.
 struct Serving<T: AsyncRead + AsyncWrite + Unpin + 'static> {
     http: Connection<Cork<Guard<T>>, Bytes>,
@@ -129,15 +156,17 @@ struct Serving<T: AsyncRead + AsyncWrite + Unpin + 'static> {
     state: State,
     /// The client has its last moment: it was told to go and has nothing under way.
     goodbye: bool,
+    /// The tick at which a request was last under way; 0 before the first one.
+    busy_at: u32,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Serving<T> {
     /// One turn: whatever came, whatever is ready to go, and the deadlines.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         if self.conn.context.is_draining() || self.conn.is_spent() {
             self.close();
         }
-        let mut over = self.poll_streams(cx);
+        let mut end = self.poll_streams(cx);
         if self.state != State::Ended
             && let Some(breach) = self.meter.breach()
         {
@@ -146,27 +175,31 @@ impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Serving<T> {
             self.http.abrupt_shutdown(breach.reason());
             self.state = State::Ended;
             self.wait.arm(LONGEST_GOODBYE);
-            over = self.poll_streams(cx);
+            end = self.poll_streams(cx).map(|_orderly| End::Cut);
         }
-        if over {
-            return Poll::Ready(());
+        if end.is_ready() {
+            return end;
         }
         match self.cork.poll_release(cx) {
             Poll::Ready(Ok(())) => self.meter.turn_over(),
             Poll::Ready(Err(error)) => {
                 tracing::debug!(%error, "connection broke");
-                return Poll::Ready(());
+                return Poll::Ready(End::Cut);
             }
             Poll::Pending => {}
         }
-        self.poll_waits(cx)
+        self.poll_waits(cx).map(|()| End::Cut)
     }
 
-    /// Takes new streams and moves the others; `true` at the end of the connection.
-    fn poll_streams(&mut self, cx: &mut Context<'_>) -> bool {
+    /// Takes new streams and moves the others; ready at the end of the connection.
+    fn poll_streams(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if self.conn.activity.exchanges() > 0 {
+            self.busy_at = self.conn.context.timers.ticks().now();
+        }
         loop {
             match pin!(self.http.accept()).poll(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
+                    self.busy_at = self.conn.context.timers.ticks().now();
                     stream::start(
                         &self.conn,
                         request,
@@ -180,10 +213,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Serving<T> {
                     if error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM) {
                         self.conn.context.metrics.http2_ended();
                     }
-                    return true;
+                    return Poll::Ready(End::Cut);
                 }
-                Poll::Ready(None) => return true,
-                Poll::Pending => return false,
+                Poll::Ready(None) if self.state == State::Closing => {
+                    return Poll::Ready(End::Orderly);
+                }
+                Poll::Ready(None) => return Poll::Ready(End::Cut),
+                Poll::Pending => return Poll::Pending,
             }
         }
     }
@@ -201,7 +237,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Serving<T> {
         }
         let idle = self.conn.activity.exchanges() == 0;
         if self.state == State::Closing && idle && !self.goodbye {
-            self.conn.activity.close_within(LONGEST_GOODBYE);
+            let longest = if self.is_settled() {
+                LONGEST_GOODBYE
+            } else {
+                SETTLING
+            };
+            self.conn.activity.close_within(longest);
         }
         self.goodbye = self.state == State::Closing && idle;
         if let Poll::Ready(expired) = self.conn.activity.poll_expired(cx) {
@@ -213,6 +254,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Serving<T> {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+
+    /// Whether the client must have had its answers by now.
+    fn is_settled(&self) -> bool {
+        let since = self
+            .conn
+            .context
+            .timers
+            .ticks()
+            .now()
+            .saturating_sub(self.busy_at);
+        self.busy_at == 0 || since > Ticks::in_ticks(SETTLING)
     }
 
     fn close(&mut self) {

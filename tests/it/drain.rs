@@ -10,6 +10,7 @@ use crate::support::http::Protocol;
 use crate::support::load::Load;
 use crate::support::origin::{self, Origin};
 use crate::support::port;
+use crate::support::raw::Raw;
 use crate::support::site::Site;
 use crate::support::tls::Alpn;
 use crate::support::wait;
@@ -93,6 +94,27 @@ async fn idle_connections_are_closed_and_do_not_hold_up_the_end() {
     drop(bare);
     assert_eq!(block_in_place(|| site.portico.wait_exit()).code(), Some(0));
     // `limits.header_timeout` is 10 s.
+    assert!(
+        began.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_told_in_the_middle_of_a_head_does_not_hold_up_the_end() {
+    let origin = Origin::hello();
+    let mut site = Site::before(&[origin.address()]).start();
+    let mut raw = Raw::plain(site.portico.http_port()).await;
+    raw.write("GET / HT").await;
+    site.portico.sigterm();
+    site.portico.wait_log("draining");
+    let began = Instant::now();
+    // Answered by the edge itself, in the turn in which the rest comes.
+    raw.write("TP/1.1\r\nHost: acme.example.test\r\n\r\n").await;
+    assert_eq!(raw.response().await.unwrap().status, 308);
+    assert_eq!(raw.read().await, None);
+    assert_eq!(block_in_place(|| site.portico.wait_exit()).code(), Some(0));
     assert!(
         began.elapsed() < Duration::from_secs(8),
         "{:?}",

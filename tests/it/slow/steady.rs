@@ -150,19 +150,36 @@ async fn download_late(site: &Site, size: usize) -> usize {
     read
 }
 
-/// TLS takes up to 64 KiB more than the socket does. Of these sizes one ends in there; such a client says nothing that would
-/// make the edge look after the rest.
+/// Sizes of answers that end in the socket's buffer, in what TLS takes more than the socket does (64 KiB), and above.
+const SIZES: std::ops::Range<usize> = 2_400_000..4_400_000;
+
+/// Such a client says nothing that would make the edge look after the rest.
 #[tokio::test]
 async fn the_end_of_an_answer_over_http2_reaches_a_silent_client_with_wide_windows() {
+    downloads_are_whole("body_timeout = \"8s\"", SIZES).await;
+}
+
+/// The exchange is over when the last piece is handed over, and the connection was told to end before.
+#[tokio::test]
+async fn the_end_of_the_last_answer_over_http2_reaches_a_slow_client() {
+    downloads_are_whole("requests_per_connection = 1", 400_000..SIZES.end).await;
+}
+
+#[tokio::test]
+async fn a_connection_whose_answer_is_still_leaving_does_not_idle() {
+    downloads_are_whole("idle_timeout = \"1s\"", SIZES).await;
+}
+
+/// Asks for answers of `sizes` from an edge with this limit, all at once.
+async fn downloads_are_whole(limit: &str, sizes: std::ops::Range<usize>) {
     let origin = Origin::tcp(async |seen: origin::Seen| {
         let size = seen.target.trim_start_matches('/').parse().unwrap();
         origin::text(200, vec![b'x'; size])
     });
     let site = Site::before(&[origin.address()])
-        .set("limits", "body_timeout = \"8s\"")
+        .set("limits", limit)
         .start();
-    let sizes = (2_400_000..4_400_000).step_by(48_000);
-    let all = sizes.map(|size| {
+    let all = sizes.step_by(48_000).map(|size| {
         let site = &site;
         async move { (size, download_late(site, size).await) }
     });
