@@ -13,7 +13,7 @@ use super::connect::ConnectError;
 use super::error::SendError;
 use super::lease::{Cause, Failed, Lease, Slot};
 use super::pool::{Permit, Pool, Way};
-use super::queue::Queue;
+use super::queue::{Queue, Wants};
 use super::retry::{self, Attempt, Decision};
 use super::share::{self, Claim};
 use super::spec::Spec;
@@ -49,33 +49,13 @@ pub struct Sent {
     pub queued: bool,
 }
 
-/// What was tried for a request.
-#[derive(Debug, Clone, Copy, Default)]
+/// What was tried for a request, and so what it wants next.
+#[derive(Debug, Clone, Copy)]
 struct Tries {
     /// Requests written, or about to be.
     sends: usize,
-    /// Servers that could not be connected to, or broke a fresh connection, by their place: one bit for each of the
-    /// first 64.
-    refused: u64,
-    /// A kept connection was dead: take none of those again.
-    fresh: bool,
-}
-
-impl Tries {
-    fn has(&self, index: usize) -> bool {
-        self.refused & bit(index) != 0
-    }
-
-    fn mark(&mut self, index: usize) {
-        self.refused |= bit(index);
-    }
-}
-
-fn bit(index: usize) -> u64 {
-    u32::try_from(index)
-        .ok()
-        .and_then(|index| 1_u64.checked_shl(index))
-        .unwrap_or(0)
+    /// Without the servers that could not be connected to, or broke a fresh connection.
+    wants: Wants,
 }
 
 impl<B> Group<B>
@@ -140,12 +120,17 @@ where
     ) -> Result<Answer<B>, SendError> {
         self.budget.earn();
         let only_http1 = request.headers().contains_key(header::UPGRADE);
-        let mut tries = Tries::default();
+        let mut tries = Tries {
+            sends: 0,
+            wants: Wants {
+                only_http1,
+                ..Wants::default()
+            },
+        };
         loop {
-            let wants = (only_http1, claim);
             // Awaited where it is made, here and below: a future with a name is kept twice in the one that waits for it.
             let (index, mut lease, reused) =
-                self.lease(&mut tries, wants, from, deadline, sent).await?;
+                self.lease(&mut tries, claim, from, deadline, sent).await?;
             tries.sends += 1;
             let copy = if reused || lease.is_http2() || self.pools.len() > 1 {
                 keep_copy(&request, lease.is_http2())
@@ -192,7 +177,7 @@ where
                     }
                     let mut after = tries;
                     if !old && failed.is_broken_connection() {
-                        after.mark(index);
+                        after.wants.refuse(index);
                     }
                     request = self.again(failed, copy, &method, old, &lease, &after, sent)?;
                     // One that was all but tried may be asked again if nobody is left (nothing was written to it).
@@ -200,11 +185,14 @@ where
                         after
                     } else {
                         Tries {
-                            refused: 0,
+                            wants: Wants {
+                                refused: 0,
+                                ..after.wants
+                            },
                             ..after
                         }
                     };
-                    tries.fresh = old;
+                    tries.wants.fresh = old;
                 }
             }
         }
@@ -214,15 +202,16 @@ where
     async fn lease(
         &self,
         tries: &mut Tries,
-        (only_http1, claim): (bool, Option<&Claim>),
+        claim: Option<&Claim>,
         from: Header,
         deadline: &Deadline,
         sent: &mut Sent,
     ) -> Result<(usize, Lease<B>, bool), SendError> {
         loop {
-            // Nobody overtakes those who wait.
-            let way = if self.queue.is_clear() {
-                self.claimed(claim, tries, only_http1)
+            let wants = tries.wants;
+            // Nobody overtakes those who wait and could go.
+            let way = if self.queue.is_clear(|theirs| self.has_room(theirs)) {
+                self.claimed(claim, wants)
             } else {
                 None
             };
@@ -230,14 +219,14 @@ where
                 Some(way) => way,
                 None => {
                     sent.queued = true;
-                    Box::pin(self.wait(claim, tries, only_http1, deadline)).await?
+                    Box::pin(self.wait(claim, wants, deadline)).await?
                 }
             };
             match way {
                 Way::Kept(lease) => return Ok((index, lease, true)),
                 Way::Connect(slot, permit) => {
                     // Boxed: making a connection is rare and its state is large, and every request would carry it.
-                    let connecting = self.connect(slot, permit, only_http1, from, deadline);
+                    let connecting = self.connect(slot, permit, wants, from, deadline);
                     match Box::pin(connecting).await {
                         Ok(lease) => {
                             sent.connects += 1;
@@ -246,7 +235,7 @@ where
                         Err(error) => {
                             sent.connects_failed += 1;
                             self.failed(index);
-                            tries.mark(index);
+                            tries.wants.refuse(index);
                             if !self.may_go_elsewhere(tries, sent) {
                                 return Err(error);
                             }
@@ -342,7 +331,7 @@ where
     }
 
     fn has_untried(&self, tries: &Tries) -> bool {
-        (0..self.pools.len().min(64)).any(|index| !tries.has(index))
+        (0..self.pools.len().min(64)).any(|index| !tries.wants.has_refused(index))
     }
 
     fn spend(&self, sent: &mut Sent) -> bool {
@@ -353,56 +342,74 @@ where
 
     /// A server with room, and a way to a connection to it. Servers that are well come before those that refused a
     /// moment ago or are left alone, and those before what probes call down; if all are, each is as good as another.
-    fn admit(&self, tries: &Tries, only_http1: bool) -> Option<(usize, Way<B>)> {
+    ///
+    /// None if those are full: a request waits for a server that is well rather than go to one that is not.
+    fn admit(&self, wants: Wants) -> Option<(usize, Way<B>)> {
         if let [only] = self.pools.as_slice() {
-            return Some((0, only.admit(only_http1, tries.fresh)?));
+            return Some((0, only.admit(wants)?));
         }
-        let slow_start = self.spec.settings.slow_start;
-        for rank in [Rank::Well, Rank::Doubtful, Rank::Any] {
-            // A server may be full by the time it is asked, because another worker was faster: then the next best.
-            for _ in 0..self.pools.len() {
-                let candidate = |index: usize| {
-                    let pool = self.pools.get(index)?;
-                    let member = self.spec.members.get(index)?;
-                    if tries.has(index) || !pool.has_room(only_http1) {
-                        return None;
-                    }
-                    let share = match rank {
-                        Rank::Well if pool.is_avoided() => 0,
-                        Rank::Well => member.server.share(slow_start),
-                        Rank::Doubtful => u32::from(!member.server.is_down()),
-                        Rank::Any => 1,
-                    };
-                    (share > 0).then(|| Candidate {
-                        weight: u64::from(share) * u64::from(member.weight),
-                        load: u64::from(pool.count().requests()),
-                    })
-                };
-                let chosen = balance::choose(self.pools.len(), candidate, &self.random);
-                let Some(index) = chosen else {
-                    break;
-                };
+        let rank = self.rank(wants)?;
+        // A server may be full by the time it is asked, because another worker was faster: then the next best.
+        for _ in 0..self.pools.len() {
+            let candidate = |index: usize| {
                 let pool = self.pools.get(index)?;
-                if let Some(way) = pool.admit(only_http1, tries.fresh) {
-                    return Some((index, way));
-                }
+                let member = self.spec.members.get(index)?;
+                let share = self.share(index, rank, wants);
+                (share > 0 && pool.has_room(wants)).then(|| Candidate {
+                    weight: u64::from(share) * u64::from(member.weight),
+                    load: u64::from(pool.count().requests()),
+                })
+            };
+            let index = balance::choose(self.pools.len(), candidate, &self.random)?;
+            if let Some(way) = self.pools.get(index)?.admit(wants) {
+                return Some((index, way));
             }
         }
         None
     }
 
+    /// Whether [`Self::admit`] would find a server.
+    fn has_room(&self, wants: Wants) -> bool {
+        if let [only] = self.pools.as_slice() {
+            return only.has_room(wants);
+        }
+        let Some(rank) = self.rank(wants) else {
+            return false;
+        };
+        let mut pools = self.pools.iter().enumerate();
+        pools.any(|(index, pool)| self.share(index, rank, wants) > 0 && pool.has_room(wants))
+    }
+
+    /// How well the best servers are that a request may go to; none if it was refused by each.
+    fn rank(&self, wants: Wants) -> Option<Rank> {
+        let has = |rank: &Rank| (0..self.pools.len()).any(|at| self.share(at, *rank, wants) > 0);
+        [Rank::Well, Rank::Doubtful, Rank::Any]
+            .into_iter()
+            .find(has)
+    }
+
+    /// What part of its weight a server has when one of `rank` is asked for; 0 if it is none of them.
+    fn share(&self, index: usize, rank: Rank, wants: Wants) -> u32 {
+        let (Some(pool), Some(member)) = (self.pools.get(index), self.spec.members.get(index))
+        else {
+            return 0;
+        };
+        match rank {
+            _ if wants.has_refused(index) => 0,
+            Rank::Well if pool.is_avoided() => 0,
+            Rank::Well => member.server.share(self.spec.settings.slow_start),
+            Rank::Doubtful => u32::from(!member.server.is_down()),
+            Rank::Any => 1,
+        }
+    }
+
     /// As [`Self::admit`], as part of a tenant's share.
-    fn claimed(
-        &self,
-        claim: Option<&Claim>,
-        tries: &Tries,
-        only_http1: bool,
-    ) -> Option<(usize, Way<B>)> {
+    fn claimed(&self, claim: Option<&Claim>, wants: Wants) -> Option<(usize, Way<B>)> {
         let Some(claim) = claim else {
-            return self.admit(tries, only_http1);
+            return self.admit(wants);
         };
         let place = claim.place()?;
-        let (index, mut way) = self.admit(tries, only_http1)?;
+        let (index, mut way) = self.admit(wants)?;
         match &mut way {
             Way::Kept(lease) => lease.hold(Some(place)),
             Way::Connect(slot, _) | Way::Soon(slot) => slot.hold(Some(place)),
@@ -414,8 +421,7 @@ where
     async fn wait(
         &self,
         claim: Option<&Claim>,
-        tries: &Tries,
-        only_http1: bool,
+        wants: Wants,
         deadline: &Deadline,
     ) -> Result<(usize, Way<B>), SendError> {
         let settings = &self.spec.settings;
@@ -428,10 +434,11 @@ where
             .shared
             .enter(settings.queue)
             .ok_or(SendError::QueueFull)?;
-        let attempt = || self.claimed(claim, tries, only_http1);
-        let room = self.queue.wait(claim, attempt);
+        let attempt = || self.claimed(claim, wants);
+        let room = |theirs: Wants| self.has_room(theirs);
+        let turn = self.queue.wait((claim, wants), room, attempt);
         deadline
-            .limit(settings.queue_timeout, room)
+            .limit(settings.queue_timeout, turn)
             .await
             .ok_or(SendError::QueueTimeout)
     }
@@ -440,13 +447,13 @@ where
         &self,
         slot: Slot<B>,
         permit: Permit,
-        only_http1: bool,
+        wants: Wants,
         from: Header,
         deadline: &Deadline,
     ) -> Result<Lease<B>, SendError> {
         let pool = Rc::clone(slot.pool());
         let server = || pool.server().label().to_string();
-        let connecting = pool.connect(slot, permit, only_http1, from);
+        let connecting = pool.connect(slot, permit, wants.only_http1, from);
         let limit = self.spec.settings.connect_timeout;
         let error = match deadline.limit(limit, connecting).await {
             Some(Ok(lease)) => return Ok(lease),

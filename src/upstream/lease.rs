@@ -1,6 +1,7 @@
 //! A connection, or a stream of one, in use by one request; and the request's place on its server.
 
-use std::rc::Rc;
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 
 use super::interim::Interim;
-use super::pool::{Multi, Pool};
+use super::pool::{Multi, Permit, Pool};
 use super::wire;
 use crate::net::deadline::Deadline;
 use crate::net::quota::Taken;
@@ -69,6 +70,9 @@ impl<B> Drop for Slot<B> {
 pub struct Lease<B> {
     conn: Conn<B>,
     slot: Slot<B>,
+    /// The place of a connection of HTTP/1.1 among those the server may have. Its driver has it too, but ends when the
+    /// connection becomes a tunnel.
+    _permit: Option<Rc<Permit>>,
 }
 
 /// Whether a connection may serve another request.
@@ -91,6 +95,10 @@ pub struct Single<B> {
     pub interim: Arc<Interim>,
     /// Whether another request may follow.
     pub reuse: Reuse,
+    /// Its place among the connections the server may have; none when it has ended.
+    pub permit: Weak<Permit>,
+    /// Where it leads to; none for a Unix socket.
+    pub peer: Option<SocketAddr>,
 }
 
 #[derive(Debug)]
@@ -111,8 +119,11 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     pub(super) fn http1(slot: Slot<B>, single: Single<B>) -> Self {
-        let conn = Conn::Http1(Some(single));
-        Self { conn, slot }
+        Self {
+            _permit: single.permit.upgrade(),
+            conn: Conn::Http1(Some(single)),
+            slot,
+        }
     }
 
     pub(super) fn http2(slot: Slot<B>, multi: &Rc<Multi<B>>, scheme: Scheme) -> Self {
@@ -122,7 +133,11 @@ where
             scheme,
             multi: Rc::clone(multi),
         };
-        Self { conn, slot }
+        Self {
+            conn,
+            slot,
+            _permit: None,
+        }
     }
 
     /// As [`Slot::hold`].

@@ -28,10 +28,10 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::Notify;
 
-use super::connect::{ConnectError, Connected, How, Stream, connect};
+use super::connect::{ConnectError, Connected, How, connect};
 use super::interim::{Interim, Watched};
 use super::lease::{Lease, Reuse, Single, Slot};
-use super::queue::Queue;
+use super::queue::{Queue, Wants};
 use super::server::{Count, Server};
 use super::tls::Tls;
 use crate::config::{Transport, UpstreamAddress};
@@ -75,6 +75,9 @@ pub struct Pool<B> {
     connected: Notify,
     avoid_until: Cell<u32>,
     turn: Cell<usize>,
+    /// The addresses of the server's name at the last tick: this worker's own, so that no request asks for those shared
+    /// with other cores.
+    addresses: RefCell<Arc<Vec<SocketAddr>>>,
 }
 
 /// What may change at a reload.
@@ -198,6 +201,12 @@ impl<B> Pool<B> {
         }
     }
 
+    /// Whether a connection leads to an address that the server's name no longer has.
+    fn is_gone(&self, peer: Option<SocketAddr>) -> bool {
+        let addresses = self.addresses.borrow();
+        peer.is_some_and(|peer| !addresses.is_empty() && !addresses.contains(&peer))
+    }
+
     /// One tick is taken off, because an age in ticks may be up to one tick too small.
     fn is_stale(&self, since: u32) -> bool {
         let unused = self.ticks.now().saturating_sub(since);
@@ -217,6 +226,7 @@ where
         let http2 = matches!(server.address(), UpstreamAddress::Tcp { transport, .. } if *transport != Transport::Http);
         Rc::new(Self {
             count: server.count(),
+            addresses: RefCell::new(server.addresses()),
             server,
             queue,
             ticks: timers.ticks().clone(),
@@ -249,19 +259,36 @@ where
         }
     }
 
-    /// Whether a request could get a connection now.
+    /// Whether a request could get a connection now, or wait for one that is being made.
     #[must_use]
-    pub fn has_room(&self, only_http1: bool) -> bool {
+    pub fn has_room(&self, wants: Wants) -> bool {
         let settings = self.settings.get();
-        self.server.has_room(settings.most_requests)
-            && (settings.most_connections.is_none()
-                || self.server.may_connect(settings.most_connections)
-                || !self.idle.borrow().is_empty()
-                || (!only_http1 && self.multi.borrow().iter().any(|multi| multi.has_room())))
+        if !self.server.has_room(settings.most_requests) {
+            return false;
+        }
+        if self.server.may_connect(settings.most_connections) {
+            return true;
+        }
+        if settings.send_proxy_protocol {
+            return false;
+        }
+        let streams = self.http2.get() && !wants.only_http1;
+        let kept = || {
+            !self.idle.borrow().is_empty()
+                || (streams && self.multi.borrow().iter().any(|multi| multi.has_room()))
+        };
+        (streams && self.connecting.get()) || (!wants.fresh && kept())
     }
 
-    /// A way to a connection; `None` if the server is at its limit. `fresh` passes over connections that may be dead.
-    pub fn admit(self: &Rc<Self>, only_http1: bool, fresh: bool) -> Option<Way<B>> {
+    /// A way to a connection; `None` if the server is at its limit. Before it says so it takes nothing: what it took and gave
+    /// back would wake those who wait, and that is who asks.
+    pub fn admit(self: &Rc<Self>, wants: Wants) -> Option<Way<B>> {
+        if !self.has_room(wants) {
+            return None;
+        }
+        let Wants {
+            only_http1, fresh, ..
+        } = wants;
         let settings = self.settings.get();
         let counted = match settings.most_requests {
             None => false,
@@ -353,8 +380,7 @@ where
             } else {
                 Reuse::Allowed
             };
-            self.begin_http1(slot, permit, connected.stream, reuse)
-                .await?
+            self.begin_http1(slot, permit, connected, reuse).await?
         };
         self.avoid_until.set(0);
         Ok(lease)
@@ -364,11 +390,11 @@ where
         self: &Rc<Self>,
         slot: Slot<B>,
         permit: Permit,
-        stream: Stream,
+        connected: Connected,
         reuse: Reuse,
     ) -> Result<Lease<B>, ConnectError> {
         let interim = Arc::new(Interim::default());
-        let stream = Watched::new(stream, Arc::clone(&interim));
+        let stream = Watched::new(connected.stream, Arc::clone(&interim));
         let handshake = http1::Builder::new()
             .max_header_size(MAX_HEAD)
             .max_buf_size(MAX_BUFFER)
@@ -380,6 +406,9 @@ where
         let abandoned = self.timers.deadline();
         let deadline = abandoned.clone();
         let count = Arc::clone(&interim);
+        // Its lease holds the place too: the driver of a connection that becomes a tunnel ends when the tunnel begins.
+        let permit = Rc::new(permit);
+        let place = Rc::downgrade(&permit);
         drop(local::spawn(async move {
             let _permit = permit;
             let mut connection = pin!(connection.with_upgrades());
@@ -409,6 +438,8 @@ where
             abandoned,
             interim,
             reuse,
+            permit: place,
+            peer: connected.peer,
         };
         Ok(Lease::http1(slot, single))
     }
@@ -470,28 +501,24 @@ where
     /// Closes what was unused for too long, and connections to addresses that the server's name no longer has. With
     /// `wanted`, requests of other workers wait for connections of this server: all unused ones go.
     pub fn prune(&self, wanted: bool) {
+        self.addresses.replace(self.server.addresses());
         let wanted = wanted && self.settings.get().most_connections.is_some();
         self.idle.borrow_mut().retain(|Idle { single, since }| {
-            !wanted && !single.sender.is_closed() && !self.is_stale(*since)
+            let gone = self.is_gone(single.peer);
+            !wanted && !gone && !single.sender.is_closed() && !self.is_stale(*since)
         });
-        let mut multi = self.multi.borrow_mut();
-        if multi.is_empty() {
-            return;
-        }
-        let addresses = self.server.addresses();
-        multi.retain(|multi| {
-            let gone = multi
-                .peer
-                .is_some_and(|peer| !addresses.is_empty() && !addresses.contains(&peer));
+        self.multi.borrow_mut().retain(|multi| {
             let unused = multi.streams.get() == 0 && (wanted || self.is_stale(multi.since.get()));
-            !multi.sender.is_closed() && !gone && !unused
+            !multi.sender.is_closed() && !self.is_gone(multi.peer) && !unused
         });
     }
 
+    /// Keeps a connection for the next request. One that leads nowhere any more is closed here: while it is busy, no
+    /// [`Self::prune`] meets it.
     pub(super) fn give_back(&self, single: Single<B>) {
         let (mut idle, settings) = (self.idle.borrow_mut(), self.settings.get());
         let room = !settings.send_proxy_protocol && idle.len() < settings.most_idle;
-        if room && !single.sender.is_closed() {
+        if room && !single.sender.is_closed() && !self.is_gone(single.peer) {
             idle.push(Idle {
                 single,
                 since: self.ticks.now(),
@@ -530,3 +557,6 @@ where
         drop(local::spawn(work));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,9 @@
 //! Requests of one worker that wait because every server is at its limit, first come, first served; but those whose tenant
-//! holds its whole share of the group let others go first.
+//! holds its whole share of the group let others go first, and so do those that want what is not there now: a request
+//! that needs a connection of its own holds up none that a stream of an open one would do for.
 //!
-//! Whoever gives something back on this worker wakes the first one; what other workers give back is seen at the next
-//! tick, so that no core ever wakes another. The length and the wait are bounded by the caller.
+//! Whoever gives something back on this worker wakes the first one of each kind; what other workers give back is seen at
+//! the next tick, so that no core ever wakes another. The length and the wait are bounded by the caller.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -11,11 +12,43 @@ use std::task::{Poll, Waker};
 
 use super::share::Claim;
 
+/// What a request asks of the server that it goes to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wants {
+    /// A connection of HTTP/1.1.
+    pub only_http1: bool,
+    /// None of the kept connections: one of them was dead.
+    pub fresh: bool,
+    /// None of these servers: one bit for each of the first 64, by their place.
+    pub refused: u64,
+}
+
+impl Wants {
+    /// Whether it has nothing to do with a server, by its place.
+    #[must_use]
+    pub fn has_refused(self, index: usize) -> bool {
+        self.refused & bit(index) != 0
+    }
+
+    /// Leaves a server out from now on.
+    pub fn refuse(&mut self, index: usize) {
+        self.refused |= bit(index);
+    }
+}
+
+fn bit(index: usize) -> u64 {
+    u32::try_from(index)
+        .ok()
+        .and_then(|index| 1_u64.checked_shl(index))
+        .unwrap_or(0)
+}
+
 /// A request that waits.
 #[derive(Debug)]
 struct Waiting {
     ticket: u64,
     waker: Waker,
+    wants: Wants,
     /// What its tenant may hold; while that is spent, others go first.
     claim: Option<Claim>,
 }
@@ -41,10 +74,12 @@ impl Queue {
         self.length.get() == 0
     }
 
-    /// Whether nobody waits who only wants a server with room.
-    #[must_use]
-    pub fn is_clear(&self) -> bool {
-        self.is_empty() || !self.waiting.borrow().iter().any(Waiting::may_go)
+    /// Whether nobody waits who could go now: who may, and for whom there is `room`.
+    pub fn is_clear(&self, room: impl Fn(Wants) -> bool) -> bool {
+        self.is_empty() || {
+            let waiting = self.waiting.borrow();
+            !waiting.iter().any(|one| one.may_go() && room(one.wants))
+        }
     }
 
     /// How many wait.
@@ -53,20 +88,30 @@ impl Queue {
         self.length.get()
     }
 
-    /// Lets the first one look again.
+    /// Lets the first one look again, and the first of those that want something else.
     pub fn wake(&self) {
         if self.is_empty() {
             return;
         }
-        if let Some(first) = self.waiting.borrow().iter().find(|one| one.may_go()) {
-            first.waker.wake_by_ref();
+        let waiting = self.waiting.borrow();
+        for (at, one) in waiting.iter().enumerate() {
+            // The first of its kind is near the front: nearly all are of one kind.
+            let is_first = || {
+                let mut before = waiting.iter().take(at);
+                !before.any(|other| other.wants == one.wants && other.may_go())
+            };
+            if one.may_go() && is_first() {
+                one.waker.wake_by_ref();
+            }
         }
     }
 
-    /// Waits until it is this request's turn and `attempt` gives something. It has no turn while `claim` is spent.
+    /// Waits until it is this request's turn and `attempt` gives something. It has no turn while `claim` is spent, nor
+    /// while one before it could go: `room` tells whether there is something for what that one wants.
     pub async fn wait<T>(
         &self,
-        claim: Option<&Claim>,
+        (claim, wants): (Option<&Claim>, Wants),
+        room: impl Fn(Wants) -> bool,
         mut attempt: impl FnMut() -> Option<T>,
     ) -> T {
         let ticket = self.next.get();
@@ -82,11 +127,13 @@ impl Queue {
                 None => waiting.push_back(Waiting {
                     ticket,
                     waker: cx.waker().clone(),
+                    wants,
                     claim: claim.cloned(),
                 }),
             }
             self.length.set(waiting.len());
-            let first = waiting.iter().find(|one| one.may_go());
+            let mut able = waiting.iter().filter(|one| one.may_go());
+            let first = able.find(|one| one.ticket == ticket || room(one.wants));
             let first = first.is_some_and(|one| one.ticket == ticket);
             drop(waiting);
             match first.then(&mut attempt).flatten() {
@@ -115,11 +162,28 @@ impl Drop for Place<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::pin::pin;
-    use std::task::Context;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::Relaxed;
+    use std::task::{Context, Wake};
 
     use super::*;
+
+    /// Of no tenant with a share, and content with any connection.
+    const ANY: (Option<&Claim>, Wants) = (
+        None,
+        Wants {
+            only_http1: false,
+            fresh: false,
+            refused: 0,
+        },
+    );
+
+    fn always(_: Wants) -> bool {
+        true
+    }
 
     #[test]
     fn first_come_first_served_and_leaving_lets_the_next_one_in() {
@@ -131,9 +195,9 @@ mod tests {
             Some(())
         };
         let cx = &mut Context::from_waker(Waker::noop());
-        let mut first = Box::pin(queue.wait(None, take));
-        let mut second = Box::pin(queue.wait(None, take));
-        let mut third = pin!(queue.wait(None, take));
+        let mut first = Box::pin(queue.wait(ANY, always, take));
+        let mut second = Box::pin(queue.wait(ANY, always, take));
+        let mut third = pin!(queue.wait(ANY, always, take));
         assert!(first.as_mut().poll(cx).is_pending());
         assert!(second.as_mut().poll(cx).is_pending());
         assert!(third.as_mut().poll(cx).is_pending());
@@ -149,8 +213,6 @@ mod tests {
 
     #[test]
     fn who_holds_a_whole_share_lets_others_go_first() {
-        use std::sync::Arc;
-
         use crate::net::quota::Quota;
         let places = Arc::new(Quota::default());
         let claim = Claim {
@@ -162,17 +224,64 @@ mod tests {
         let held = places.take(1);
         let queue = Queue::default();
         let cx = &mut Context::from_waker(Waker::noop());
-        let mut greedy = Box::pin(queue.wait(Some(&claim), || Some(())));
+        let mut greedy = Box::pin(queue.wait((Some(&claim), ANY.1), always, || Some(())));
         assert!(greedy.as_mut().poll(cx).is_pending());
-        assert!(!queue.is_empty() && queue.is_clear());
-        let mut other = Box::pin(queue.wait(None, || Some(())));
+        assert!(!queue.is_empty() && queue.is_clear(always));
+        let mut other = Box::pin(queue.wait(ANY, always, || Some(())));
         assert!(
             other.as_mut().poll(cx).is_ready(),
             "it is the first that may go"
         );
         drop(other);
         drop(held);
-        assert!(!queue.is_clear());
+        assert!(!queue.is_clear(always));
         assert!(greedy.as_mut().poll(cx).is_ready());
+    }
+
+    #[test]
+    fn who_wants_what_is_not_there_lets_others_go_first() {
+        let queue = Queue::default();
+        let own = Wants {
+            only_http1: true,
+            ..Wants::default()
+        };
+        let connections = Cell::new(false);
+        let room = |wants: Wants| !wants.only_http1 || connections.get();
+        let cx = &mut Context::from_waker(Waker::noop());
+        let mut websocket =
+            Box::pin(queue.wait((None, own), room, || connections.get().then_some(())));
+        assert!(websocket.as_mut().poll(cx).is_pending());
+        assert!(!queue.is_empty() && queue.is_clear(room));
+        let (woken, waker) = counting();
+        let streams = Cell::new(false);
+        let mut plain = Box::pin(queue.wait(ANY, room, || streams.get().then_some(())));
+        assert!(
+            plain
+                .as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        streams.set(true);
+        queue.wake();
+        assert_eq!(woken.load(Relaxed), 1, "the first of each kind is woken");
+        assert!(plain.as_mut().poll(cx).is_ready());
+        drop(plain);
+        connections.set(true);
+        assert!(!queue.is_clear(room), "nobody overtakes one who could go");
+        let mut late = Box::pin(queue.wait(ANY, room, || Some(())));
+        assert!(late.as_mut().poll(cx).is_pending());
+        assert!(websocket.as_mut().poll(cx).is_ready());
+    }
+
+    /// A waker that counts.
+    pub(in crate::upstream) fn counting() -> (Arc<AtomicUsize>, Waker) {
+        struct Counter(Arc<AtomicUsize>);
+        impl Wake for Counter {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Relaxed);
+            }
+        }
+        let count = Arc::default();
+        (Arc::clone(&count), Waker::from(Arc::new(Counter(count))))
     }
 }

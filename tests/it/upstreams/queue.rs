@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use tokio::sync::Semaphore;
+use tokio_tungstenite::tungstenite::Message;
 
-use super::{HOST, ask, gated, state_of};
+use super::{HOST, ask, gated, state_of, wait_state};
 use crate::support::http::Protocol;
-use crate::support::origin::Origin;
+use crate::support::origin::{self, Origin};
+use crate::support::pki::Ca;
 use crate::support::site::Site;
+use crate::support::tls::Alpn;
 use crate::support::wait;
+use crate::support::websocket::{Client, EchoApp};
 
 /// Waits for requests at the origin while the test's own requests go on.
 async fn arrived(origin: &Origin, count: usize) {
@@ -135,4 +139,96 @@ async fn upstream_connections_keep_to_their_cap() {
         let open = site.portico.metric("portico_upstream_connections_open");
         assert!(open < 1.5, "{open}");
     }
+}
+
+#[tokio::test]
+async fn upstream_tunnels_count_as_connections() {
+    let app = EchoApp::start();
+    let site = Site::before(&[&app.address()])
+        .set("upstream", "server_connections = 1")
+        .set("upstream", "queue_timeout = \"1s\"")
+        .start();
+    let mut client = Client::open(&site).await;
+    assert!((site.portico.metric("portico_upstream_connections_open") - 1.0).abs() < 0.1);
+    let answer = site.edge.get(Protocol::Http1, HOST, "/").await;
+    assert_eq!(
+        answer.header("x-edge-reason"),
+        Some("upstream-queue-timeout")
+    );
+    let message = Message::text("still there");
+    assert_eq!(client.echo(message.clone()).await, message);
+    client.close().await;
+    wait::until_async("the connection's end", async || {
+        (site.portico.metric("portico_upstream_connections_open") < 0.5).then_some(())
+    })
+    .await;
+    Client::open(&site).await.close().await;
+}
+
+#[tokio::test]
+async fn upstream_a_server_that_is_down_gets_nothing_while_the_others_are_full() {
+    let gate = Arc::new(Semaphore::new(0));
+    let well = gated(&gate);
+    let down = Origin::tcp(async |seen: origin::Seen| {
+        let status = if seen.target == "/healthz" { 500 } else { 200 };
+        origin::text(status, "down")
+    });
+    let site = Site::before(&[well.address(), down.address()])
+        .set("upstream", "server_requests = 1")
+        .set("upstream.probe", "path = \"/healthz\"")
+        .set("upstream.probe", "interval = \"250ms\"")
+        .set("upstream.probe", "timeout = \"5s\"")
+        .set("upstream.probe", "status = \"200-299\"")
+        .start();
+    wait_state(&site, down.address(), "down");
+    let asked = ["GET", "POST"].map(|method| ask(&site, Protocol::Http1, method));
+    wait::until_async("one request in the queue", async || {
+        (site.portico.metric("portico_upstream_queued{") > 0.5).then_some(())
+    })
+    .await;
+    // Some permits are for probes.
+    gate.add_permits(1000);
+    for answer in asked {
+        assert_eq!(answer.await.unwrap().text(), "through");
+    }
+}
+
+#[tokio::test]
+async fn upstream_streams_do_not_wait_behind_who_needs_a_connection() {
+    let ca = Ca::named("App root");
+    let trust = ca.trust();
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&gate);
+    let origin = Origin::tls(&ca.leaf(&["127.0.0.1"]), move |seen| {
+        let held = Arc::clone(&held);
+        async move {
+            if seen.method == "POST" {
+                held.acquire().await.unwrap().forget();
+            }
+            origin::text(200, "through")
+        }
+    });
+    let site = Site::before(&[&format!("https://{}", origin.address())])
+        .set("upstream.tls", &format!("ca_file = {:?}", trust.file()))
+        .set("upstream", "server_connections = 1")
+        .set("server", "workers = 1")
+        .start();
+    let first = ask(&site, Protocol::Http1, "POST");
+    arrived(&origin, 1).await;
+    let mut raw = site.edge.raw(HOST, Alpn::Http1).await;
+    raw.write(format!(
+        "GET /chat HTTP/1.1\r\nHost: {HOST}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: bm90IHRoZSBlZGdlJ3M=\r\n\r\n"
+    ))
+    .await;
+    wait::until_async("the WebSocket in the queue", async || {
+        (site.portico.metric("portico_upstream_queued{") > 0.5).then_some(())
+    })
+    .await;
+    for protocol in Protocol::BOTH {
+        assert_eq!(site.edge.get(protocol, HOST, "/").await.text(), "through");
+    }
+    assert!(site.portico.metric("portico_upstream_queued{") > 0.5);
+    gate.add_permits(1);
+    assert_eq!(first.await.unwrap().text(), "through");
 }
