@@ -1,5 +1,5 @@
-//! Sockets and the limits on them: listeners, the accept loop, permits, coarse deadlines and what is known of a
-//! connection.
+//! Sockets and the limits on them: listeners, the accept loop, permits, coarse deadlines, what is known of a
+//! connection, and the way to one of a name's addresses.
 //!
 //! Nothing here knows TLS, HTTP or tenants.
 
@@ -8,7 +8,7 @@ pub mod access;
 pub mod conn;
 pub mod cork;
 pub mod deadline;
-
+pub mod dial;
 pub mod linger;
 pub mod listener;
 pub mod local;
