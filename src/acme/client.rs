@@ -1,7 +1,8 @@
 //! HTTPS to the CA, with deadlines and caps, for the ACME library and for requests of our own.
 //!
-//! One connection at a time is kept open between calls. What the library drops from a reply (status, `Retry-After`,
-//! `Date`) is kept aside in [`Reply`]. Nothing is retried here, and plain HTTP is refused.
+//! Of the CA's addresses the first that is ready is taken. One connection at a time is kept open between calls. What
+//! the library drops from a reply (status, `Retry-After`, `Date`) is kept aside in [`Reply`]. Nothing is retried here,
+//! and plain HTTP is refused.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -30,8 +31,9 @@ use tokio_rustls::client::TlsStream;
 
 use super::error::AcmeError;
 use crate::clock::UnixTime;
+use crate::net::dial;
 
-/// For name, TCP and TLS.
+/// For name, TCP and TLS, over all addresses.
 const CONNECT: Duration = Duration::from_secs(10);
 /// For a whole call.
 const TOTAL: Duration = Duration::from_secs(30);
@@ -159,9 +161,7 @@ impl Client {
         let host = target(&mut request)?;
         let mut line = match self.reusable(&host).await {
             Some(line) => line,
-            None => tokio::time::timeout(CONNECT, self.connect(host))
-                .await
-                .map_err(|_elapsed| format!("no connection within {} s", CONNECT.as_secs()))??,
+            None => self.connect(host).await?,
         };
         let (parts, body) = line.send(request).await?;
         self.note(Reply {
@@ -191,28 +191,40 @@ impl Client {
 
     async fn connect(&self, host: String) -> Result<Line, Failure> {
         let (name, port) = split(&host)?;
-        let addresses: Vec<SocketAddr> = tokio::net::lookup_host((name, port)).await?.collect();
-        let mut last: Failure = format!("`{name}` has no address").into();
-        for address in addresses {
-            let stream = match TcpStream::connect(address).await {
-                Ok(stream) => stream,
-                Err(error) => {
-                    last = format!("{address}: {error}").into();
-                    continue;
-                }
-            };
-            stream.set_nodelay(true)?;
-            let server = ServerName::try_from(name.to_owned())?;
-            let tls = self.0.tls.connect(server, stream).await?;
-            let (sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(tls)).await?;
-            return Ok(Line {
-                host,
-                sender,
-                driver: Box::pin(driver),
-                since: Instant::now(),
-            });
-        }
-        Err(last)
+        let began = Instant::now();
+        let addresses: Vec<SocketAddr> =
+            tokio::time::timeout(CONNECT, tokio::net::lookup_host((name, port)))
+                .await
+                .map_err(|_elapsed| format!("`{name}` was not found in {} s", CONNECT.as_secs()))??
+                .collect();
+        let left = CONNECT.saturating_sub(began.elapsed());
+        let tls = self.dial(name, &addresses, left).await?;
+        let (sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(tls)).await?;
+        Ok(Line {
+            host,
+            sender,
+            driver: Box::pin(driver),
+            since: Instant::now(),
+        })
+    }
+
+    async fn dial(
+        &self,
+        name: &str,
+        addresses: &[SocketAddr],
+        limit: Duration,
+    ) -> Result<TlsStream<TcpStream>, Failure> {
+        let server = ServerName::try_from(name.to_owned())?;
+        let dialled = dial::first(addresses, limit, |address| {
+            let server = server.clone();
+            async move {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                self.0.tls.connect(server, stream).await
+            }
+        });
+        let failed = |error| Failure::from(format!("no connection to `{name}`: {error}"));
+        dialled.await.map_err(failed)
     }
 }
 
@@ -385,7 +397,85 @@ fn http_date(value: &HeaderValue) -> Option<UnixTime> {
 
 #[cfg(test)]
 mod tests {
+    use rustls_pki_types::PrivateKeyDer;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
     use super::*;
+
+    async fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    /// A client and a server with a certificate that it trusts.
+    fn pair() -> (Client, TlsAcceptor) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        let mut pem = std::fs::File::create(&file).unwrap();
+        std::io::Write::write_all(&mut pem, made.cert.pem().as_bytes()).unwrap();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let server = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        (
+            Client::new(Some(&file)).unwrap(),
+            TlsAcceptor::from(Arc::new(server)),
+        )
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_silent_or_speaks_no_tls_gives_way_to_the_next() {
+        let (client, acceptor) = pair();
+        // The kernel takes the connection, and nobody answers.
+        let (_nobody, silent) = listener().await;
+        let (bad, not_tls) = listener().await;
+        let (good, alive) = listener().await;
+        let answer_plainly = async {
+            // Closed with something unread, it would be a reset.
+            let mut held = Vec::new();
+            loop {
+                let (mut stream, _peer) = bad.accept().await.unwrap();
+                let answer = b"HTTP/1.0 400 Bad Request\r\n\r\n";
+                stream.write_all(answer).await.unwrap();
+                held.push(stream);
+            }
+        };
+        let serve = async {
+            loop {
+                let (stream, _peer) = good.accept().await.unwrap();
+                acceptor.accept(stream).await.unwrap();
+            }
+        };
+        let check = async {
+            for first in [silent, not_tls] {
+                let began = Instant::now();
+                let tls = client.dial("localhost", &[first, alive], CONNECT).await;
+                let peer = tls.unwrap().get_ref().0.peer_addr().unwrap();
+                assert_eq!(peer, alive);
+                assert!(began.elapsed() < CONNECT / 2, "{:?}", began.elapsed());
+            }
+            let limit = Duration::from_secs(2);
+            let none = client.dial("localhost", &[silent, not_tls], limit).await;
+            let error = none.unwrap_err().to_string();
+            let found = error.starts_with("no connection to `localhost`: ")
+                && error.contains(&format!("{silent}: no answer in "))
+                && error.contains(&format!("{not_tls}: received corrupt message"));
+            assert!(found, "{error}");
+        };
+        tokio::select! {
+            () = check => {}
+            () = answer_plainly => {}
+            () = serve => {}
+        }
+    }
 
     #[test]
     fn retry_after_reads_seconds_and_dates_and_is_bounded() {
