@@ -1,7 +1,8 @@
 //! Dynamic update (RFC 2136) signed with TSIG (RFC 8945), over TCP.
 //!
-//! One update adds or removes one value, so other values of the name stay. The answer's signature is verified; an
-//! unsigned or wrongly signed answer is believed only when it is a refusal.
+//! One update adds or removes one value, so other values of the name stay. Of the server's addresses the first that
+//! takes a connection gets it, and no other. The answer's signature is verified; an unsigned or wrongly signed answer is
+//! believed only when it is a refusal.
 
 use std::net::SocketAddr;
 
@@ -99,15 +100,16 @@ impl Rfc2136 {
     }
 
     async fn update(&self, mut message: Message, txt: &Txt) -> Result<(), DnsError> {
-        let server = self.address().await?;
+        let failed = |error: wire::WireError| DnsError::Failed(error.to_string());
+        let connected = wire::connect(&self.addresses().await?).await;
+        let (server, stream) = connected.map_err(failed)?;
         let now = u64::try_from(UnixTime::now().0).unwrap_or_default();
         let garbled =
             |error: hickory_proto::ProtoError| DnsError::Failed(format!("{server}: {error}"));
         let verifier = message.finalize(&self.signer, now).map_err(garbled)?;
         let bytes = message.to_vec().map_err(garbled)?;
-        let answer = wire::exchange_tcp(server, &bytes)
-            .await
-            .map_err(|error| DnsError::Failed(error.to_string()))?;
+        let answer = wire::exchange_over(server, stream, &bytes).await;
+        let answer = answer.map_err(failed)?;
         let read = Message::from_vec(&answer)
             .map_err(|error| DnsError::Failed(format!("{server}: {error}")))?;
         match read.metadata.response_code {
@@ -168,19 +170,21 @@ impl Rfc2136 {
         }
     }
 
-    async fn address(&self) -> Result<SocketAddr, DnsError> {
+    async fn addresses(&self) -> Result<Vec<SocketAddr>, DnsError> {
         let failed = |reason: String| {
             DnsError::Failed(format!(
                 "cannot find the DNS server `{}`: {reason}",
                 self.server
             ))
         };
-        let mut found = tokio::net::lookup_host((self.server.as_str(), self.port))
+        let found = tokio::net::lookup_host((self.server.as_str(), self.port))
             .await
             .map_err(|error| failed(error.to_string()))?;
-        found
-            .next()
-            .ok_or_else(|| failed("it has no address".to_owned()))
+        let found: Vec<SocketAddr> = found.collect();
+        if found.is_empty() {
+            return Err(failed("it has no address".to_owned()));
+        }
+        Ok(found)
     }
 }
 

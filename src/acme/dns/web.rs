@@ -1,8 +1,10 @@
 //! One JSON request to a web service that keeps TXT records for us.
 //!
 //! Over HTTPS with the system's roots; without TLS only to this machine itself, since credentials travel along. Each
-//! request has a connection of its own, a deadline and a cap on the answer. Redirects are not followed.
+//! request has a connection of its own, to the service's first address that is ready, a deadline and a cap on the answer.
+//! Redirects are not followed.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -16,15 +18,18 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::super::client::connector;
+use crate::net::dial;
 
 /// For name, connection, request and answer together.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// For connection and TLS, over all addresses.
+const CONNECT: Duration = Duration::from_secs(10);
 /// Largest answer read.
 const LARGEST: usize = 64 << 10;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Posts `body` and gives back status and answer. The error names the host only.
+/// Posts `body` and gives back status and answer. The error names the host and its addresses only.
 pub(super) async fn post_json(
     url: &str,
     headers: HeaderMap,
@@ -58,19 +63,29 @@ async fn call(
     let mut request = Request::post(path).body(Full::new(Bytes::from(body)))?;
     *request.headers_mut() = headers;
     if uri.scheme_str() == Some("https") {
-        let port = authority.port_u16().unwrap_or(443);
-        let stream = TcpStream::connect((name, port)).await?;
-        let tls = connector(None)?
-            .connect(ServerName::try_from(name.to_owned())?, stream)
-            .await?;
-        return exchange(tls, request).await;
+        let addresses = look_up(name, authority.port_u16().unwrap_or(443)).await?;
+        let (connector, server) = (connector(None)?, ServerName::try_from(name.to_owned())?);
+        let tls = dial::first(&addresses, CONNECT, |address| {
+            let (connector, server) = (connector.clone(), server.clone());
+            async move {
+                let stream = TcpStream::connect(address).await?;
+                connector.connect(server, stream).await
+            }
+        });
+        return exchange(tls.await?, request).await;
     }
-    let stream = TcpStream::connect((name, authority.port_u16().unwrap_or(80))).await?;
-    if !stream.peer_addr()?.ip().is_loopback() {
+    let mut addresses = look_up(name, authority.port_u16().unwrap_or(80)).await?;
+    addresses.retain(|address| address.ip().is_loopback());
+    if addresses.is_empty() {
         let text = "credentials are sent over HTTPS only, but to this machine itself\nhint: write `https://`";
         return Err(text.into());
     }
+    let stream = dial::first(&addresses, CONNECT, TcpStream::connect).await?;
     exchange(stream, request).await
+}
+
+async fn look_up(name: &str, port: u16) -> std::io::Result<Vec<SocketAddr>> {
+    Ok(tokio::net::lookup_host((name, port)).await?.collect())
 }
 
 async fn exchange(

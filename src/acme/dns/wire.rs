@@ -2,7 +2,7 @@
 //!
 //! UDP first, TCP when the answer is cut or does not come. No cache, no search list, no retry over servers: the
 //! callers ask particular servers on purpose. An answer must come from the server asked, with the number and the
-//! question that were sent.
+//! question that were sent. For updates, [`connect`] finds the address of a server that takes a connection.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,6 +13,8 @@ use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
+
+use crate::net::dial::{self, DialError};
 
 /// For an answer over UDP, and for each step over TCP.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -29,6 +31,8 @@ pub(crate) enum WireError {
         server: SocketAddr,
         error: std::io::Error,
     },
+    #[error(transparent)]
+    Unreached(#[from] DialError),
     #[error("{server} gave an unreadable answer: {reason}")]
     Garbled { server: SocketAddr, reason: String },
     #[error("the question cannot be written: {0}")]
@@ -94,12 +98,38 @@ async fn udp(server: SocketAddr, bytes: &[u8], question: &Message) -> Result<Mes
 /// Sends a message over TCP and gives back the bytes of the answer, unchecked.
 pub(crate) async fn exchange_tcp(server: SocketAddr, bytes: &[u8]) -> Result<Vec<u8>, WireError> {
     let failed = |error| WireError::Io { server, error };
+    let exchange = async {
+        let stream = TcpStream::connect(server).await.map_err(failed)?;
+        exchange_over(server, stream, bytes).await
+    };
+    timeout(PATIENCE * 2, exchange)
+        .await
+        .unwrap_or(Err(WireError::Silent { server }))
+}
+
+/// A connection to the first of a server's addresses that takes one. Nothing is sent.
+pub(crate) async fn connect(
+    addresses: &[SocketAddr],
+) -> Result<(SocketAddr, TcpStream), WireError> {
+    let connected = dial::first(addresses, PATIENCE * 2, |address| async move {
+        let stream = TcpStream::connect(address).await;
+        stream.map(|stream| (address, stream))
+    });
+    Ok(connected.await?)
+}
+
+/// As [`exchange_tcp`], over a connection that there is.
+pub(crate) async fn exchange_over(
+    server: SocketAddr,
+    mut stream: TcpStream,
+    bytes: &[u8],
+) -> Result<Vec<u8>, WireError> {
+    let failed = |error| WireError::Io { server, error };
     let length = u16::try_from(bytes.len()).map_err(|error| WireError::Garbled {
         server,
         reason: error.to_string(),
     })?;
     let exchange = async {
-        let mut stream = TcpStream::connect(server).await.map_err(failed)?;
         let mut framed = Vec::with_capacity(bytes.len() + 2);
         framed.extend_from_slice(&length.to_be_bytes());
         framed.extend_from_slice(bytes);
@@ -124,5 +154,40 @@ fn read(server: SocketAddr, question: &Message, bytes: &[u8]) -> Result<Message,
         Ok(answer)
     } else {
         Err(garbled("not the answer to our question".to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_address_that_takes_a_connection_gets_the_message_once() {
+        let here = SocketAddr::from(([127, 0, 0, 1], 0));
+        // Bound and not listening: it refuses, and nobody else gets the port.
+        let closed = TcpSocket::new_v4().unwrap();
+        closed.bind(here).unwrap();
+        let listener = TcpListener::bind(here).await.unwrap();
+        let dead = closed.local_addr().unwrap();
+        let alive = listener.local_addr().unwrap();
+        let ask = async {
+            let (server, stream) = connect(&[dead, alive]).await.unwrap();
+            assert_eq!(server, alive);
+            exchange_over(server, stream, b"update").await.unwrap()
+        };
+        let answer = async {
+            let (mut stream, _peer) = listener.accept().await.unwrap();
+            let mut framed = [0; 8];
+            stream.read_exact(&mut framed).await.unwrap();
+            assert_eq!(&framed, b"\0\x06update");
+            stream.write_all(b"\0\x04done").await.unwrap();
+            let more = stream.read(&mut framed).await.unwrap();
+            assert_eq!(more, 0, "one message, then the end");
+        };
+        assert_eq!(tokio::join!(ask, answer).0, b"done");
+        let error = connect(&[dead]).await.unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{dead}: ")), "{error}");
     }
 }
