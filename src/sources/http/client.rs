@@ -26,11 +26,14 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::HttpError;
+use crate::net::dial;
 
 /// Largest answer that is read: a row is some hundred bytes.
 const LARGEST: usize = 64 << 10;
 /// Connections kept.
 const KEPT: usize = 32;
+/// For TCP and TLS, over all addresses; mostly the caller has less.
+const CONNECT: Duration = Duration::from_secs(10);
 /// A connection idle for longer is not used again.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -152,35 +155,32 @@ impl Client {
     }
 
     async fn connect(&self) -> Result<Line, Failure> {
-        let addresses: Vec<SocketAddr> = tokio::net::lookup_host((self.host.as_str(), self.port))
-            .await?
-            .collect();
-        let mut last: Failure = "the name has no address".into();
-        for address in addresses {
-            if self.secret && self.tls.is_none() && !address.ip().is_loopback() {
-                last = "a token is sent over https only, but to this machine itself".into();
-                continue;
+        let mut addresses: Vec<SocketAddr> =
+            tokio::net::lookup_host((self.host.as_str(), self.port))
+                .await?
+                .collect();
+        if self.secret && self.tls.is_none() {
+            addresses.retain(|address| address.ip().is_loopback());
+            if addresses.is_empty() {
+                return Err("a token is sent over https only, but to this machine itself".into());
             }
-            let stream = match TcpStream::connect(address).await {
-                Ok(stream) => stream,
-                Err(error) => {
-                    last = format!("{address}: {error}").into();
-                    continue;
-                }
-            };
+        }
+        let stream = dial::first(&addresses, CONNECT, |address| async move {
+            let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
             let stream: Box<dyn Stream> = match &self.tls {
                 Some((tls, name)) => Box::new(tls.connect(name.clone(), stream).await?),
                 None => Box::new(stream),
             };
-            let (sender, driver) = http1::handshake(TokioIo::new(stream)).await?;
-            return Ok(Line {
-                sender,
-                driver: Box::pin(driver),
-                since: Instant::now(),
-            });
-        }
-        Err(last)
+            Ok::<_, std::io::Error>(stream)
+        })
+        .await?;
+        let (sender, driver) = http1::handshake(TokioIo::new(stream)).await?;
+        Ok(Line {
+            sender,
+            driver: Box::pin(driver),
+            since: Instant::now(),
+        })
     }
 }
 
