@@ -1,7 +1,7 @@
 //! Connects to one of a name's addresses, so that a dead one costs a moment and not all the time there is.
 //!
 //! The addresses are tried as RFC 8305 has it: the families in turn, the next one as soon as one fails or has said
-//! nothing for [`HEAD_START`], and the first to be ready wins. What "ready" is, the caller says by what it gives:
+//! nothing for a quarter second, and the first to be ready wins. What "ready" is, the caller says by what it gives:
 //! TCP, and TLS where it speaks that, since an address may take connections and serve none. The losers are dropped,
 //! so an attempt must send nothing that counts: no request, no update.
 //!
