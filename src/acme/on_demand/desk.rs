@@ -1,5 +1,6 @@
 //! One run at work on custom domains: what the proxy has left is taken up, and one name after the other is looked at or
-//! ordered. Whatever becomes of a name is in the register before the next one begins.
+//! ordered. Whatever becomes of a name is in the register before the next one begins. Only the register and the spool,
+//! which are everybody's, end a run: a name whose own files cannot be read waits by itself.
 
 use super::super::dns::Output;
 use super::super::error::AcmeError;
@@ -12,8 +13,8 @@ use super::queue::{self, Budgets, Task};
 use super::{Ended, is_covered, lineage};
 use crate::cert::on_demand::register::{Entry, Register, Spent, Trouble};
 use crate::cert::on_demand::spool::{Spool, Wish};
-use crate::cert::store::Store;
 use crate::cert::store::file::FileStore;
+use crate::cert::store::{Store, Stored};
 use crate::clock::UnixTime;
 use crate::config::{Config, Ownership};
 use crate::host::Host;
@@ -22,6 +23,8 @@ use crate::host::Host;
 const WISHES: usize = 2000;
 /// The CA is asked for advice about one certificate at most so often, in seconds.
 const LOOK_PAUSE: i64 = 6 * 3600;
+/// A name whose files cannot be read has no turn for so long, in seconds: somebody has to look.
+const UNREADABLE: i64 = 3600;
 /// Nothing is tried again sooner, in seconds.
 const SHORTEST: i64 = 30;
 /// Waits for a tenant's record, in seconds; the last one again and again.
@@ -166,12 +169,13 @@ impl<'a> Desk<'a> {
         let lineage = lineage(self.config, host);
         let looked = renew::look(self.config, &self.store, &lineage).await;
         let now = UnixTime::now();
-        if let Err(error) = looked {
-            tracing::warn!(domain = %host, %error, "cannot ask for advice");
-            entry.next = UnixTime(now.0.saturating_add(LOOK_PAUSE));
-        } else {
-            let view = view_lineage(self.config, &self.store, &lineage, now)?;
-            settle(&mut entry, &view, now);
+        let viewed = looked.and_then(|()| view_lineage(self.config, &self.store, &lineage, now));
+        match viewed {
+            Ok(view) => settle(&mut entry, &view, now),
+            Err(error) => {
+                tracing::warn!(domain = %host, %error, "cannot ask for advice");
+                entry.next = UnixTime(now.0.saturating_add(LOOK_PAUSE));
+            }
         }
         Ok(self.register.put(host, entry)?)
     }
@@ -204,26 +208,28 @@ impl<'a> Desk<'a> {
         };
         // Before it is made: a run that dies in between has spent it.
         self.register.spend(spent)?;
-        let before = State::load(&self.store, host)?.order;
-        let ended = Box::pin(renew::renew_lineage(
-            self.config,
-            &self.store,
-            &lineage,
-            request,
-            out,
-        ))
-        .await;
+        let (before, ended) = match State::load(&self.store, host) {
+            Ok(state) => {
+                let run = renew::renew_lineage(self.config, &self.store, &lineage, request, out);
+                (state.order, Box::pin(run).await)
+            }
+            Err(error) => (None, Err(error)),
+        };
         let now = UnixTime::now();
-        let view = view_lineage(self.config, &self.store, &lineage, now)?;
-        let made = matches!(ended, Ok(Outcome::Issued { .. }))
-            || view.state.order.is_some() && view.state.order != before;
-        if !made {
+        let viewed = view_lineage(self.config, &self.store, &lineage, now);
+        let order = viewed
+            .as_ref()
+            .ok()
+            .and_then(|view| view.state.order.as_ref());
+        let issued = matches!(ended, Ok(Outcome::Issued { .. }));
+        if !issued && (order.is_none() || order == before.as_ref()) {
             self.register.refund(host)?;
         }
-        settle(&mut entry, &view, now);
+        let ended = settle_or_rest(&mut entry, viewed, ended, now);
         let ended = match ended {
             Ok(Outcome::Issued { stored, .. }) => {
                 entry.trouble = None;
+                serve(&mut entry, &stored);
                 self.register.count(true)?;
                 let (serial, end) = (stored.bundle.serial(), stored.bundle.not_after());
                 tracing::info!(domain = %host, tenant = entry.tenant, serial, not_after = %end, "a custom domain has a new certificate");
@@ -287,23 +293,51 @@ impl<'a> Desk<'a> {
         let over: Vec<Host> = over.map(|(host, _)| host.clone()).collect();
         for host in over {
             // What is still in DNS can be removed only by who remembers it.
-            if !self.store.debts(&host)?.is_empty() {
-                continue;
+            match self.store.debts(&host) {
+                Ok(debts) if debts.is_empty() => {}
+                Ok(_) => continue,
+                Err(error) => {
+                    tracing::warn!(domain = %host, %error, "a custom domain without a row cannot be forgotten");
+                    continue;
+                }
             }
             self.register.remove(&host)?;
-            self.store.forget(&host)?;
+            if let Err(error) = self.store.forget(&host) {
+                tracing::warn!(domain = %host, %error, "files of a custom domain without a row stay; remove them");
+            }
             tracing::info!(domain = %host, "a custom domain without a row is forgotten; it has no certificate any more");
         }
         Ok(())
     }
 }
 
+/// Takes the facts of the store into the entry. If they cannot be read, the name rests, and that is a failure but for a
+/// certificate that was issued all the same.
+fn settle_or_rest(
+    entry: &mut Entry,
+    viewed: Result<View, AcmeError>,
+    ended: Result<Outcome, AcmeError>,
+    now: UnixTime,
+) -> Result<Outcome, AcmeError> {
+    match (viewed, ended) {
+        (Ok(view), ended) => {
+            settle(entry, &view, now);
+            ended
+        }
+        (Err(error), ended) => {
+            entry.next = UnixTime(now.0.saturating_add(UNREADABLE));
+            match ended {
+                Ok(Outcome::Issued { .. }) | Err(_) => ended,
+                Ok(_) => Err(error),
+            }
+        }
+    }
+}
+
 /// Takes the facts of the store into the entry.
 fn settle(entry: &mut Entry, view: &View, now: UnixTime) {
     if let Some(stored) = &view.stored {
-        entry.generation = stored.generation;
-        entry.not_before = stored.bundle.not_before();
-        entry.not_after = stored.bundle.not_after();
+        serve(entry, stored);
     }
     entry.renew_at = view.renew_at.unwrap_or_default();
     entry.next = match (view.decision, &view.waiting) {
@@ -322,6 +356,12 @@ fn settle(entry: &mut Entry, view: &View, now: UnixTime) {
             waiting.as_ref().map_or(now, |waiting| waiting.until)
         }
     };
+}
+
+fn serve(entry: &mut Entry, stored: &Stored) {
+    entry.generation = stored.generation;
+    entry.not_before = stored.bundle.not_before();
+    entry.not_after = stored.bundle.not_after();
 }
 
 fn tell(host: &Host, ended: &Ended, out: Output<'_>) {

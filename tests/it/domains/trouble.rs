@@ -47,6 +47,38 @@ async fn a_name_that_fails_waits_and_the_others_have_their_certificates() {
 }
 
 #[test]
+fn a_name_whose_state_cannot_be_read_waits_alone() {
+    let rig = Rig::new("timer", "");
+    let wanted = rig.state().join("wanted");
+    std::fs::create_dir_all(&wanted).unwrap();
+    // A client has asked for the bad one, so it comes first.
+    let bad = "a.customer.test";
+    for (name, asked) in [(bad, true), (NAME, false)] {
+        let wish = format!(r#"{{"tenant":"acme","asked":{asked}}}"#);
+        std::fs::write(wanted.join(name), wish).unwrap();
+    }
+    let state = rig.state().join("domains").join(bad).join("state.json");
+    std::fs::create_dir_all(&state).unwrap();
+    let text = rig.reconcile();
+    assert!(text.contains(&format!("{NAME}: new certificate")), "{text}");
+    let own = rig.domains(Some(bad));
+    assert_eq!(own["standing"], "failing", "{own}");
+    let detail = own["detail"].as_str().unwrap();
+    assert!(detail.contains("state.json"), "{detail}");
+    let next = own["next"].as_str().expect("a time to wait for").to_owned();
+    let orders = rig.domains(None)["orders_last_hour"].clone();
+    assert_eq!(orders, 1, "what was not made costs nothing");
+    rig.reconcile();
+    assert_eq!(rig.domains(Some(bad))["next"], *next);
+    // Somebody repairs it.
+    std::fs::remove_dir(&state).unwrap();
+    let done = rig.cert(&["issue", "--domain", bad]);
+    assert_eq!(done.status.code(), Some(0), "{}", words(&done));
+    let all = rig.domains(None);
+    assert_eq!((&all["served"], &all["failing"]), (&2.into(), &0.into()));
+}
+
+#[test]
 fn a_name_that_nobody_wants_is_no_custom_domain() {
     let rig = Rig::new("timer", "");
     let done = rig.cert(&["issue", "--domain", NAME]);
