@@ -1,8 +1,10 @@
 //! Which custom domain comes next, and whether the budgets allow it. Pure: the time is an argument.
 //!
-//! A first certificate goes before a renewal, but a fifth of the hour's orders is kept for renewals, so that a list of new
-//! names never lets an old certificate lapse; among renewals those with little time left go first. Names beyond a budget
-//! stay in the queue. Nobody asks twice within the back-off that the entry carries ([`Entry::next`]).
+//! A certificate that is about to expire goes before all else, then a first one before a renewal; a fifth of the hour's
+//! orders is kept for renewals. So a list of new names never lets an old certificate lapse: neither by its orders nor
+//! by its time, since a name whose record is not there costs no order but up to minutes. Who has nothing to lose and
+//! has failed already comes last, however many there are. Names beyond a budget stay in the queue. Nobody asks twice
+//! within the back-off that the entry carries ([`Entry::next`]).
 
 mod budget;
 
@@ -15,7 +17,7 @@ const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
 
 /// What is to be done for a name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
     /// Its first certificate.
     New,
@@ -59,7 +61,7 @@ pub fn next(content: &Content, budgets: &Budgets, looks: bool, now: UnixTime) ->
             held |= task != Task::Look;
             continue;
         }
-        let rank = Rank::of(entry, task);
+        let rank = Rank::of(entry, task, now);
         if best
             .as_ref()
             .is_none_or(|(first, other, _)| (&rank, host) < (first, *other))
@@ -102,10 +104,10 @@ pub fn wait(content: &Content, ledger: &Ledger<'_>, host: &Host, now: UnixTime) 
     if let Some(budget) = ledger.spent(host, entry, task) {
         return Some(Wait::Budget(budget, ledger.free_at(budget, host, entry)));
     }
-    let own = (Rank::of(entry, task), host);
+    let own = (Rank::of(entry, task, now), host);
     let first = |(other, entry): &(&Host, &Entry)| {
         due(entry).is_some_and(|task| {
-            (Rank::of(entry, task), *other) < own && ledger.spent(other, entry, task).is_none()
+            (Rank::of(entry, task, now), *other) < own && ledger.spent(other, entry, task).is_none()
         })
     };
     Some(Wait::Turn(content.entries.iter().filter(first).count()))
@@ -113,15 +115,33 @@ pub fn wait(content: &Content, ledger: &Ledger<'_>, host: &Host, now: UnixTime) 
 
 /// Smaller goes first.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank(Task, bool, i64);
+struct Rank(Turn, bool, i64);
+
+/// From the first to the last.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Turn {
+    Urgent,
+    New,
+    Renewal,
+    Look,
+    /// After a failure, for a name that has no certificate in its dates. It may be one of many that nobody will ever
+    /// mend, so it is behind the looks too, of which a run has only so many.
+    Again,
+}
 
 impl Rank {
-    fn of(entry: &Entry, task: Task) -> Self {
+    fn of(entry: &Entry, task: Task, now: UnixTime) -> Self {
+        let lost = entry.generation == 0 || entry.not_after <= now;
         match task {
+            // Who has waited longest since its time.
+            Task::New | Task::Urgent if lost && entry.trouble.is_some() => {
+                Self(Turn::Again, false, entry.next.0)
+            }
             // A client that waits before a list; then who has waited longest.
-            Task::New => Self(task, !entry.asked, entry.since.0),
-            Task::Urgent | Task::Renewal => Self(task, false, entry.not_after.0),
-            Task::Look => Self(task, false, entry.next.0),
+            Task::New => Self(Turn::New, !entry.asked, entry.since.0),
+            Task::Urgent => Self(Turn::Urgent, false, entry.not_after.0),
+            Task::Renewal => Self(Turn::Renewal, false, entry.not_after.0),
+            Task::Look => Self(Turn::Look, false, entry.next.0),
         }
     }
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::cert::on_demand::register::Spent;
+use crate::cert::on_demand::register::{Spent, Trouble};
 use crate::config::OnDemand;
 
 const NOW: UnixTime = UnixTime(1_000_000_000);
@@ -41,6 +41,14 @@ fn stored(left: i64) -> Entry {
     }
 }
 
+fn failed(entry: Entry, ago: i64) -> Entry {
+    Entry {
+        next: UnixTime(NOW.0 - ago),
+        trouble: Some(Trouble::after(None, true, "no record")),
+        ..entry
+    }
+}
+
 fn content(entries: &[(&str, Entry)], orders: &[Spent]) -> Content {
     let mut content = Content::default();
     for (name, entry) in entries {
@@ -67,7 +75,7 @@ fn run(content: &Content) -> String {
 }
 
 #[test]
-fn new_before_urgent_before_renewal_before_looks_and_askers_first() {
+fn urgent_before_new_before_renewal_before_looks_and_askers_first() {
     let asked = Entry {
         asked: true,
         ..new("t", 9)
@@ -81,10 +89,10 @@ fn new_before_urgent_before_renewal_before_looks_and_askers_first() {
         ("f.test", asked),
     ];
     for expected in [
+        "c.test Urgent",
         "f.test New",
         "e.test New",
         "d.test New",
-        "c.test Urgent",
         "b.test Renewal",
         "a.test Look",
     ] {
@@ -92,6 +100,63 @@ fn new_before_urgent_before_renewal_before_looks_and_askers_first() {
         all.retain(|(name, _)| !expected.starts_with(name));
     }
     assert_eq!(run(&content(&all, &[])), "rest None");
+}
+
+#[test]
+fn new_names_that_fail_again_and_again_keep_no_renewal_from_its_turn() {
+    // They cost time and no order: no budget bounds them.
+    let dead: Vec<String> = (0..500).map(|number| format!("a{number}.test")).collect();
+    let mut all = vec![
+        ("b.test", stored(20)),
+        ("c.test", stored(10)),
+        ("d.test", stored(60)),
+        ("e.test", failed(new("t", 1), 50)),
+    ];
+    for name in &dead {
+        let asked = Entry {
+            asked: true,
+            ..new("t", 0)
+        };
+        all.push((name, failed(asked, 40)));
+    }
+    for (expected, orders) in [
+        ("c.test Urgent", 3),
+        ("b.test Renewal", 2),
+        ("d.test Look", 1),
+        ("e.test New", 1),
+    ] {
+        let content = content(&all, &[]);
+        assert_eq!(run(&content), expected);
+        let ledger = Ledger::of(&content, &budgets(), NOW);
+        let told = wait(&content, &ledger, &host("a0.test"), NOW);
+        assert_eq!(told, Some(Wait::Turn(orders)), "{expected}");
+        all.retain(|(name, _)| !expected.starts_with(name));
+    }
+    assert_eq!(run(&content(&all, &[])), "a0.test New");
+}
+
+#[test]
+fn what_has_lapsed_and_fails_on_keeps_nobody_from_his_turn() {
+    let mut all = vec![
+        ("a.test", failed(stored(-3), 90)),
+        ("b.test", failed(new("t", 1), 80)),
+        ("c.test", new("t", 2)),
+        ("d.test", stored(10)),
+        ("e.test", failed(stored(9), 70)),
+        // A machine that was off: it may be had at once.
+        ("f.test", stored(-1)),
+    ];
+    for expected in [
+        "f.test Urgent",
+        "e.test Urgent",
+        "d.test Urgent",
+        "c.test New",
+        "a.test Urgent",
+        "b.test New",
+    ] {
+        assert_eq!(run(&content(&all, &[])), expected);
+        all.retain(|(name, _)| !expected.starts_with(name));
+    }
 }
 
 #[test]
