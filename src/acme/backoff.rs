@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{AcmeError, Class};
 use super::limits::Scope;
+use super::view::SKEW;
 use crate::clock::UnixTime;
 
 const MINUTE: i64 = 60;
@@ -87,8 +88,9 @@ impl Failure {
     pub(super) fn holds(&self, now: UnixTime, config: Option<u64>) -> bool {
         let changed =
             self.class == Class::Blocked && config.is_some_and(|config| config != self.config);
-        // A clock that was set back must not make a wait of years.
-        let sane = self.until.seconds_since(now) <= 8 * DAY;
+        // A clock that was set back must not make a wait of years, nor one of days: a wait that was noted in the future
+        // was reckoned by a clock that was ahead, and a certificate of six days does not last over it.
+        let sane = self.until.seconds_since(now) <= 8 * DAY && self.at.seconds_since(now) <= SKEW;
         now < self.until && sane && !changed
     }
 }
@@ -219,5 +221,18 @@ mod tests {
             0,
         );
         assert!(!failure.holds(UnixTime(1_000_000_000), Some(0)));
+    }
+
+    #[test]
+    fn a_wait_that_was_noted_in_the_future_is_none() {
+        let now = UnixTime(1_000_000_000);
+        let noted = |ahead: i64| {
+            let error = AcmeError::Validation(String::new());
+            let at = UnixTime(now.0 + ahead);
+            Failure::new(&error, None, at, None, CA, 0)
+        };
+        for (ahead, holds) in [(0, true), (SKEW, true), (SKEW + 1, false), (5 * DAY, false)] {
+            assert_eq!(noted(ahead).holds(now, Some(0)), holds, "{ahead}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::error::AcmeError;
+use super::view::SKEW;
 use crate::cert::sealed::Sealed;
 use crate::cert::store::Store;
 use crate::clock::UnixTime;
@@ -228,8 +229,9 @@ impl Limits {
 }
 
 fn holds(block: &Block, now: UnixTime) -> bool {
-    // A clock that was set back must not make a wait of years.
-    now < block.until && block.until.seconds_since(now) <= LONGEST
+    // A clock that was set back must not make a wait of years, nor what was noted before that one of days.
+    let sane = block.until.seconds_since(now) <= LONGEST && block.at.seconds_since(now) <= SKEW;
+    now < block.until && sane
 }
 
 #[cfg(test)]
@@ -295,6 +297,19 @@ mod tests {
         })
         .unwrap();
         assert_eq!(Limits::load(&store).unwrap().blocks.len(), 1);
+    }
+
+    #[test]
+    fn a_block_that_was_noted_in_the_future_is_none() {
+        let mut limits = Limits::default();
+        let at = UnixTime(1_000_000_000);
+        let noted = block(Scope::Account, at.0 + HOUR);
+        limits.add_block(Block { at, ..noted });
+        for (back, holds) in [(0, true), (SKEW, true), (SKEW + 1, false), (5 * DAY, false)] {
+            let now = UnixTime(at.0 - back);
+            let found = limits.block(CA, &host("x.test"), now);
+            assert_eq!(found.is_some(), holds, "{back}");
+        }
     }
 
     #[test]
