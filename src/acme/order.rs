@@ -145,9 +145,10 @@ impl Job<'_> {
             self.check_budget()?;
             let url = order.url().to_owned();
             let (directory, name) = (&self.ca.directory, self.lineage.name.as_str());
+            let count = guard::validations(&pending.order.names);
             let now = UnixTime::now();
             Limits::change(self.store, now, |limits| {
-                limits.spend(directory, name, &url, pending.order.names.len(), now);
+                limits.spend(directory, name, &url, count, now);
             })?;
             let proven = proof.prove(order, account, out).await;
             // After trouble with the CA nobody knows what it found; whoever takes the order up again will see.
