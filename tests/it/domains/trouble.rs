@@ -49,14 +49,15 @@ async fn a_name_that_fails_waits_and_the_others_have_their_certificates() {
 #[test]
 fn a_name_whose_state_cannot_be_read_waits_alone() {
     let rig = Rig::new("timer", "");
-    let wanted = rig.state().join("wanted");
-    std::fs::create_dir_all(&wanted).unwrap();
-    // A client has asked for the bad one, so it comes first.
+    // It shows the answers to the CA's challenges.
+    let _portico = rig.portico();
     let bad = "a.customer.test";
-    for (name, asked) in [(bad, true), (NAME, false)] {
-        let wish = format!(r#"{{"tenant":"acme","asked":{asked}}}"#);
-        std::fs::write(wanted.join(name), wish).unwrap();
-    }
+    rig.rows(&[("acme", &[bad, NAME])]);
+    wait::until("wishes", || {
+        (rig.wanted(bad).exists() && rig.wanted(NAME).exists()).then_some(())
+    });
+    // A client has asked for the bad one, so it comes first.
+    std::fs::write(rig.wanted(bad), r#"{"tenant":"acme","asked":true}"#).unwrap();
     let state = rig.state().join("domains").join(bad).join("state.json");
     std::fs::create_dir_all(&state).unwrap();
     let text = rig.reconcile();
